@@ -1,0 +1,45 @@
+//! The schema's history: one file per step, each with an `up` and a working `down`, each running on PostgreSQL and on
+//! SQLite.
+//!
+//! A migration depends on nothing of ours, so that it means the same in ten years. To add one, run
+//! `cargo run -- migrate generate NAME` (or `sea-orm-cli migrate generate NAME`), fill in both directions, and then
+//! `cargo run -- entity refresh`.
+
+pub use sea_orm_migration::{MigrationTrait, MigratorTrait};
+
+mod convention;
+mod m20261121_000001_create_users;
+mod m20261121_000002_create_profiles;
+mod m20261121_000003_create_settings;
+mod m20261121_000004_create_accounts;
+mod m20261121_000005_create_transfers;
+mod m20261121_000006_create_subscriptions;
+mod m20261121_000007_create_contents;
+mod m20261121_000008_create_tags;
+mod m20261121_000009_create_data_models;
+mod m20261121_000010_create_relationships;
+mod m20261121_000011_create_idempotency_keys;
+mod m20261121_000012_add_avatar_to_users;
+
+/// All migrations, in their order.
+#[derive(Debug, Clone, Copy)]
+pub struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261121_000001_create_users::Migration),
+            Box::new(m20261121_000002_create_profiles::Migration),
+            Box::new(m20261121_000003_create_settings::Migration),
+            Box::new(m20261121_000004_create_accounts::Migration),
+            Box::new(m20261121_000005_create_transfers::Migration),
+            Box::new(m20261121_000006_create_subscriptions::Migration),
+            Box::new(m20261121_000007_create_contents::Migration),
+            Box::new(m20261121_000008_create_tags::Migration),
+            Box::new(m20261121_000009_create_data_models::Migration),
+            Box::new(m20261121_000010_create_relationships::Migration),
+            Box::new(m20261121_000011_create_idempotency_keys::Migration),
+            Box::new(m20261121_000012_add_avatar_to_users::Migration),
+        ]
+    }
+}
