@@ -169,6 +169,19 @@ impl Error {
         Self::Refused { code, message: message.into() }
     }
 
+    /// The same, where it is about a part of a larger input: the pointers then lead through `field`.
+    pub(crate) fn within(self, field: &str) -> Self {
+        let lead = |errors: Vec<FieldError>| {
+            let lead = |error: FieldError| FieldError { pointer: format!("/{field}{}", error.pointer), ..error };
+            errors.into_iter().map(lead).collect()
+        };
+        match self {
+            Self::Invalid(errors) => Self::Invalid(lead(errors)),
+            Self::Conflict(errors) => Self::Conflict(lead(errors)),
+            error => error,
+        }
+    }
+
     pub(crate) fn unavailable(reason: Unavailable, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Unavailable { reason, cause: Some(Arc::new(cause)) }
     }

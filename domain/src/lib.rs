@@ -21,7 +21,10 @@ mod store;
 mod unit_of_work;
 mod value;
 
+mod content;
+mod profile;
 mod tag;
+mod user;
 
 pub use connection::StoreOptions;
 pub use error::{Cause, Error, FieldError, Result, Unavailable};
@@ -36,4 +39,7 @@ pub use store::{Database, Health, OpenWork, PoolStatus, Store};
 pub use unit_of_work::UnitOfWork;
 pub use value::{Change, Timestamp};
 
+pub use content::{Content, ContentFilter, ContentId, ContentPatch, ContentStatus, NewContent};
+pub use profile::{NewProfile, Profile, ProfileFields, ProfileFilter, ProfileId, ProfilePatch};
 pub use tag::{NewTag, Tag, TagFilter, TagId, TagPatch};
+pub use user::{NewUser, Role, User, UserFilter, UserId, UserPatch, UserStatus};

@@ -1,3 +1,3 @@
 //! The seams between technologies: each trait beside the adapter that needs no service.
 
-pub mod clock;
+pub(crate) mod clock;

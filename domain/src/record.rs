@@ -101,11 +101,11 @@ pub trait Stored: Sized {
 }
 
 /// A row of the table of `R`.
-pub type Row<R> = <<R as Stored>::Entity as EntityTrait>::Model;
+pub(crate) type Row<R> = <<R as Stored>::Entity as EntityTrait>::Model;
 /// A row of the table of `R`, each column set or not.
-pub type ChangeSet<R> = <<R as Stored>::Entity as EntityTrait>::ActiveModel;
+pub(crate) type ChangeSet<R> = <<R as Stored>::Entity as EntityTrait>::ActiveModel;
 /// A column of the table of `R`.
-pub type Column<R> = <<R as Stored>::Entity as EntityTrait>::Column;
+pub(crate) type Column<R> = <<R as Stored>::Entity as EntityTrait>::Column;
 
 /// How a new record becomes a row.
 pub trait NewRow {

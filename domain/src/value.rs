@@ -163,6 +163,12 @@ impl Checked<str> for String {
     }
 }
 
+impl<V: ?Sized, T: Checked<V>> Checked<V> for &T {
+    fn value(&self) -> Option<&V> {
+        (*self).value()
+    }
+}
+
 impl<V: ?Sized, T: Checked<V>> Checked<V> for Option<T> {
     fn value(&self) -> Option<&V> {
         self.as_ref().and_then(Checked::value)

@@ -1,0 +1,196 @@
+//! Contents: what authors write, with tags in an order of the author's choice.
+
+use async_trait::async_trait;
+use entity::contents as row;
+use schemars::JsonSchema;
+use sea_orm::{ActiveValue::NotSet, ColumnTrait, Condition};
+use serde::{Deserialize, Serialize};
+use validator::Validate;
+
+use crate::{
+    error::Result,
+    id::Id,
+    record::{
+        ChangedRow, Child, FIRST_VERSION, Filter, Insert, Narrow, NewRow, OnDelete, Patch, Record, Stamp, Stored,
+    },
+    relation::{Junction, ManyToMany, Related, Relation},
+    tag::{Tag, TagId},
+    unit_of_work::UnitOfWork,
+    user::{User, UserId},
+    value::{Change, Timestamp, line, text_enum},
+};
+
+/// The id of a content.
+pub type ContentId = Id<Content>;
+
+text_enum! {
+    /// How far a content has come.
+    pub enum ContentStatus {
+        /// For its author only.
+        Draft = "draft",
+        /// For everybody.
+        Published = "published",
+        /// Kept, and no longer shown.
+        Archived = "archived",
+    }
+}
+
+/// What an author wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Content {
+    pub id: ContentId,
+    pub version: i64,
+    pub author_id: UserId,
+    pub title: String,
+    pub body: String,
+    pub status: ContentStatus,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// What is needed to make a content.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct NewContent {
+    pub author_id: UserId,
+    #[validate(length(min = 1, max = 200), custom(function = "line"))]
+    pub title: String,
+    #[validate(length(max = 500_000))]
+    pub body: String,
+    /// A draft, if nothing is said.
+    pub status: Option<ContentStatus>,
+    /// Linked in this order.
+    #[serde(default)]
+    #[validate(length(max = 100))]
+    pub tags: Vec<TagId>,
+}
+
+/// A change of a content.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContentPatch {
+    #[validate(length(min = 1, max = 200), custom(function = "line"))]
+    pub title: Change<String>,
+    #[validate(length(max = 500_000))]
+    pub body: Change<String>,
+    pub status: Change<ContentStatus>,
+}
+
+/// Which contents are meant.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContentFilter {
+    pub author_id: Option<UserId>,
+    pub status: Option<ContentStatus>,
+    pub created_after: Option<Timestamp>,
+    pub created_before: Option<Timestamp>,
+}
+
+impl Content {
+    /// Who wrote it.
+    pub const AUTHOR: Relation<Content, User> = Relation::belongs_to("author", "author_id");
+    /// The words to find it by.
+    pub const TAGS: ManyToMany<Content, Tag> =
+        ManyToMany::via("tags", Junction { table: "content_tags", from: "content_id", to: "tag_id" });
+}
+
+impl Stored for Content {
+    type Entity = row::Entity;
+    const SORTABLE: &'static [row::Column] = &[row::Column::Title, row::Column::CreatedAt, row::Column::UpdatedAt];
+    const CHILDREN: &'static [Child] =
+        &[Child { table: "content_tags", column: "content_id", on_delete: OnDelete::Cascade }];
+
+    fn from_row(row: row::Model) -> Result<Self> {
+        let row::Model { id, version, created_at, updated_at, author_id, title, body, status } = row;
+        Ok(Self {
+            id: Id::new(id),
+            version,
+            author_id: Id::new(author_id),
+            title,
+            body,
+            status: ContentStatus::from_column(&status)?,
+            created_at: created_at.into(),
+            updated_at: updated_at.into(),
+        })
+    }
+}
+
+impl Record for Content {
+    type Filter = ContentFilter;
+    const NOUN: &'static str = "content";
+
+    fn id(&self) -> ContentId {
+        self.id
+    }
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn relations() -> &'static [&'static dyn Related] {
+        &[&Self::AUTHOR, &Self::TAGS]
+    }
+}
+
+impl NewRow for NewContent {
+    type Record = Content;
+
+    fn into_row(self, Stamp { id, now }: Stamp) -> row::Model {
+        let Self { author_id, title, body, status, tags: _ } = self;
+        row::Model {
+            id,
+            version: FIRST_VERSION,
+            created_at: now.into(),
+            updated_at: now.into(),
+            author_id: author_id.uuid(),
+            title,
+            body,
+            status: status.unwrap_or(ContentStatus::Draft).into(),
+        }
+    }
+}
+
+#[async_trait]
+impl Insert for NewContent {
+    async fn after(&self, content: &Content, work: &UnitOfWork) -> Result<()> {
+        if self.tags.is_empty() {
+            return Ok(());
+        }
+        work.set_links(&Content::TAGS, content.id, &self.tags).await.map_err(|error| error.within("tags"))
+    }
+}
+
+impl ChangedRow for ContentPatch {
+    type Record = Content;
+
+    fn into_changes(self) -> row::ActiveModel {
+        let Self { title, body, status } = self;
+        row::ActiveModel {
+            id: NotSet,
+            version: NotSet,
+            created_at: NotSet,
+            updated_at: NotSet,
+            author_id: NotSet,
+            title: title.into_column(),
+            body: body.into_column(),
+            status: status.into_column(),
+        }
+    }
+}
+
+impl Patch for ContentPatch {}
+
+impl Narrow for ContentFilter {
+    fn condition(&self) -> Condition {
+        let Self { author_id, status, created_after, created_before } = self;
+        Condition::all()
+            .add_option(author_id.map(|id| row::Column::AuthorId.eq(id.uuid())))
+            .add_option(status.map(|status| row::Column::Status.eq(status.as_str())))
+            .add_option(created_after.map(|at| row::Column::CreatedAt.gt(at.utc())))
+            .add_option(created_before.map(|at| row::Column::CreatedAt.lt(at.utc())))
+    }
+}
+
+impl Filter for ContentFilter {
+    type Record = Content;
+}

@@ -1,0 +1,219 @@
+//! Profiles: what users tell about themselves, at most one profile each.
+
+use chrono::NaiveDate;
+use entity::profiles as row;
+use schemars::JsonSchema;
+use sea_orm::{ActiveValue::NotSet, ColumnTrait, Condition};
+use serde::{Deserialize, Serialize};
+use validator::Validate;
+
+use crate::{
+    error::{Error, Result},
+    id::Id,
+    record::{ChangedRow, FIRST_VERSION, Filter, Insert, Narrow, NewRow, Patch, Record, Stamp, Stored},
+    relation::{Related, Relation},
+    unit_of_work::UnitOfWork,
+    user::{User, UserId},
+    value::{Change, Timestamp, line, web_address},
+};
+
+/// The id of a profile.
+pub type ProfileId = Id<Profile>;
+
+/// What a user tells about themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Profile {
+    pub id: ProfileId,
+    pub version: i64,
+    pub user_id: UserId,
+    pub bio: Option<String>,
+    pub city: Option<String>,
+    pub birth_date: Option<NaiveDate>,
+    pub avatar_url: Option<String>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// All that a user may tell about themselves.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileFields {
+    #[validate(length(max = 4_000))]
+    pub bio: Option<String>,
+    #[validate(length(min = 1, max = 200), custom(function = "line"))]
+    pub city: Option<String>,
+    pub birth_date: Option<NaiveDate>,
+    #[validate(custom(function = "web_address"))]
+    pub avatar_url: Option<String>,
+}
+
+/// What is needed to make a profile.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct NewProfile {
+    pub user_id: UserId,
+    #[validate(length(max = 4_000))]
+    pub bio: Option<String>,
+    #[validate(length(min = 1, max = 200), custom(function = "line"))]
+    pub city: Option<String>,
+    pub birth_date: Option<NaiveDate>,
+    #[validate(custom(function = "web_address"))]
+    pub avatar_url: Option<String>,
+}
+
+/// A change of a profile.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProfilePatch {
+    #[validate(length(max = 4_000))]
+    pub bio: Change<Option<String>>,
+    #[validate(length(min = 1, max = 200), custom(function = "line"))]
+    pub city: Change<Option<String>>,
+    pub birth_date: Change<Option<NaiveDate>>,
+    #[validate(custom(function = "web_address"))]
+    pub avatar_url: Change<Option<String>>,
+}
+
+/// Which profiles are meant.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProfileFilter {
+    pub user_id: Option<UserId>,
+    pub city: Option<String>,
+}
+
+impl Profile {
+    /// Whose profile it is.
+    pub const USER: Relation<Profile, User> = Relation::belongs_to("user", "user_id");
+
+    /// The profile of a user, if there is one.
+    pub async fn of(user: UserId, work: &UnitOfWork) -> Result<Option<Self>> {
+        work.find(user).await?;
+        Ok(work.related(&User::PROFILE, user).await?.pop())
+    }
+
+    /// Gives a user this profile: a new one, or, with the version that was seen, in place of the one there is.
+    ///
+    /// # Errors
+    /// [`Error::VersionConflict`] if there is another version, or one where none was seen.
+    pub async fn set(user: UserId, seen: Option<i64>, fields: ProfileFields, work: &UnitOfWork) -> Result<Self> {
+        match (Self::of(user, work).await?, seen) {
+            (None, None) => work.insert(fields.of(user)).await,
+            (None, Some(_)) => Err(Error::NotFound { noun: Self::NOUN, id: format!("of user {user}") }),
+            (Some(found), seen) => work.update(found.id, seen.unwrap_or(0), ProfilePatch::from(fields)).await,
+        }
+    }
+}
+
+impl ProfileFields {
+    /// What is needed to make this the profile of a user.
+    pub(crate) fn of(self, user: UserId) -> NewProfile {
+        let Self { bio, city, birth_date, avatar_url } = self;
+        NewProfile { user_id: user, bio, city, birth_date, avatar_url }
+    }
+}
+
+// A whole set of fields is a patch that keeps nothing.
+impl From<ProfileFields> for ProfilePatch {
+    fn from(fields: ProfileFields) -> Self {
+        let ProfileFields { bio, city, birth_date, avatar_url } = fields;
+        Self {
+            bio: Change::Set(bio),
+            city: Change::Set(city),
+            birth_date: Change::Set(birth_date),
+            avatar_url: Change::Set(avatar_url),
+        }
+    }
+}
+
+impl Stored for Profile {
+    type Entity = row::Entity;
+    const SORTABLE: &'static [row::Column] = &[row::Column::CreatedAt];
+
+    fn from_row(row: row::Model) -> Result<Self> {
+        let row::Model { id, version, created_at, updated_at, user_id, bio, city, birth_date, avatar_url } = row;
+        Ok(Self {
+            id: Id::new(id),
+            version,
+            user_id: Id::new(user_id),
+            bio,
+            city,
+            birth_date,
+            avatar_url,
+            created_at: created_at.into(),
+            updated_at: updated_at.into(),
+        })
+    }
+}
+
+impl Record for Profile {
+    type Filter = ProfileFilter;
+    const NOUN: &'static str = "profile";
+
+    fn id(&self) -> ProfileId {
+        self.id
+    }
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn relations() -> &'static [&'static dyn Related] {
+        &[&Self::USER]
+    }
+}
+
+impl NewRow for NewProfile {
+    type Record = Profile;
+
+    fn into_row(self, Stamp { id, now }: Stamp) -> row::Model {
+        let Self { user_id, bio, city, birth_date, avatar_url } = self;
+        row::Model {
+            id,
+            version: FIRST_VERSION,
+            created_at: now.into(),
+            updated_at: now.into(),
+            user_id: user_id.uuid(),
+            bio,
+            city,
+            birth_date,
+            avatar_url,
+        }
+    }
+}
+
+impl Insert for NewProfile {}
+
+impl ChangedRow for ProfilePatch {
+    type Record = Profile;
+
+    fn into_changes(self) -> row::ActiveModel {
+        let Self { bio, city, birth_date, avatar_url } = self;
+        row::ActiveModel {
+            id: NotSet,
+            version: NotSet,
+            created_at: NotSet,
+            updated_at: NotSet,
+            user_id: NotSet,
+            bio: bio.into_column(),
+            city: city.into_column(),
+            birth_date: birth_date.into_column(),
+            avatar_url: avatar_url.into_column(),
+        }
+    }
+}
+
+impl Patch for ProfilePatch {}
+
+impl Narrow for ProfileFilter {
+    fn condition(&self) -> Condition {
+        let Self { user_id, city } = self;
+        Condition::all()
+            .add_option(user_id.map(|id| row::Column::UserId.eq(id.uuid())))
+            .add_option(city.as_ref().map(|city| row::Column::City.eq(city)))
+    }
+}
+
+impl Filter for ProfileFilter {
+    type Record = Profile;
+}

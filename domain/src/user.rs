@@ -1,0 +1,236 @@
+//! Users: the people that the application serves. Their e-mail address is unique, whatever its case.
+
+use async_trait::async_trait;
+use entity::{contents, profiles, users as row};
+use schemars::JsonSchema;
+use sea_orm::{
+    ActiveValue::NotSet,
+    ColumnTrait, Condition,
+    sea_query::{Expr, ExprTrait, Func},
+};
+use serde::{Deserialize, Serialize};
+use validator::Validate;
+
+use crate::{
+    content::Content,
+    error::Result,
+    id::Id,
+    profile::{Profile, ProfileFields},
+    record::{
+        ChangedRow, Child, FIRST_VERSION, Filter, Insert, Narrow, NewRow, OnDelete, Patch, Record, Stamp, Stored,
+    },
+    relation::{Related, Relation},
+    unit_of_work::UnitOfWork,
+    value::{Change, Timestamp, email, line, text_enum, web_address},
+};
+
+/// The id of a user.
+pub type UserId = Id<User>;
+
+text_enum! {
+    /// What a user may do.
+    pub enum Role {
+        /// Reads, and writes what is theirs.
+        Member = "member",
+        /// Also edits what others wrote.
+        Editor = "editor",
+        /// Also manages users.
+        Admin = "admin",
+    }
+}
+
+text_enum! {
+    /// Whether a user takes part.
+    pub enum UserStatus {
+        /// Takes part.
+        Active = "active",
+        /// Shut out for a while.
+        Suspended = "suspended",
+        /// Gone for good.
+        Closed = "closed",
+    }
+}
+
+/// A person that the application serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct User {
+    pub id: UserId,
+    pub version: i64,
+    pub email: String,
+    pub name: String,
+    pub role: Role,
+    pub status: UserStatus,
+    /// The address of a picture.
+    pub avatar: Option<String>,
+    pub last_active_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// What is needed to make a user.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    #[validate(custom(function = "email"))]
+    pub email: String,
+    #[validate(length(min = 1, max = 200), custom(function = "line"))]
+    pub name: String,
+    /// A member, if nothing is said.
+    pub role: Option<Role>,
+    #[validate(custom(function = "web_address"))]
+    pub avatar: Option<String>,
+    /// Written along with the user.
+    #[validate(nested)]
+    pub profile: Option<ProfileFields>,
+}
+
+/// A change of a user.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+#[serde(default, deny_unknown_fields)]
+pub struct UserPatch {
+    #[validate(custom(function = "email"))]
+    pub email: Change<String>,
+    #[validate(length(min = 1, max = 200), custom(function = "line"))]
+    pub name: Change<String>,
+    pub role: Change<Role>,
+    pub status: Change<UserStatus>,
+    #[validate(custom(function = "web_address"))]
+    pub avatar: Change<Option<String>>,
+    pub last_active_at: Change<Option<Timestamp>>,
+}
+
+/// Which users are meant.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UserFilter {
+    /// Compared without regard to case.
+    pub email: Option<String>,
+    pub role: Option<Role>,
+    pub status: Option<UserStatus>,
+    pub active_since: Option<Timestamp>,
+    pub created_after: Option<Timestamp>,
+    pub created_before: Option<Timestamp>,
+}
+
+impl User {
+    /// What the user tells about themselves.
+    pub const PROFILE: Relation<User, Profile> = Relation::has_one("profile", profiles::Column::UserId);
+    /// What the user wrote.
+    pub const CONTENTS: Relation<User, Content> = Relation::has_many("contents", contents::Column::AuthorId);
+}
+
+impl Stored for User {
+    type Entity = row::Entity;
+    const SORTABLE: &'static [row::Column] = &[row::Column::Email, row::Column::Name, row::Column::CreatedAt];
+    const CHILDREN: &'static [Child] = &[
+        Child { table: "profiles", column: "user_id", on_delete: OnDelete::Restrict },
+        Child { table: "accounts", column: "owner_id", on_delete: OnDelete::Restrict },
+        Child { table: "contents", column: "author_id", on_delete: OnDelete::Restrict },
+        Child { table: "subscriptions", column: "user_id", on_delete: OnDelete::Restrict },
+        Child { table: "settings", column: "user_id", on_delete: OnDelete::Cascade },
+        Child { table: "data_models", column: "owner_id", on_delete: OnDelete::Clear },
+    ];
+
+    fn from_row(row: row::Model) -> Result<Self> {
+        let row::Model { id, version, created_at, updated_at, email, name, role, status, last_active_at, avatar } = row;
+        Ok(Self {
+            id: Id::new(id),
+            version,
+            email,
+            name,
+            role: Role::from_column(&role)?,
+            status: UserStatus::from_column(&status)?,
+            avatar,
+            last_active_at: last_active_at.map(Timestamp::from),
+            created_at: created_at.into(),
+            updated_at: updated_at.into(),
+        })
+    }
+}
+
+impl Record for User {
+    type Filter = UserFilter;
+    const NOUN: &'static str = "user";
+
+    fn id(&self) -> UserId {
+        self.id
+    }
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn relations() -> &'static [&'static dyn Related] {
+        &[&Self::PROFILE, &Self::CONTENTS]
+    }
+}
+
+impl NewRow for NewUser {
+    type Record = User;
+
+    fn into_row(self, Stamp { id, now }: Stamp) -> row::Model {
+        let Self { email, name, role, avatar, profile: _ } = self;
+        row::Model {
+            id,
+            version: FIRST_VERSION,
+            created_at: now.into(),
+            updated_at: now.into(),
+            email,
+            name,
+            role: role.unwrap_or(Role::Member).into(),
+            status: UserStatus::Active.into(),
+            last_active_at: None,
+            avatar,
+        }
+    }
+}
+
+#[async_trait]
+impl Insert for NewUser {
+    async fn after(&self, user: &User, work: &UnitOfWork) -> Result<()> {
+        if let Some(fields) = &self.profile {
+            work.insert(fields.clone().of(user.id)).await.map_err(|error| error.within("profile"))?;
+        }
+        Ok(())
+    }
+}
+
+impl ChangedRow for UserPatch {
+    type Record = User;
+
+    fn into_changes(self) -> row::ActiveModel {
+        let Self { email, name, role, status, avatar, last_active_at } = self;
+        row::ActiveModel {
+            id: NotSet,
+            version: NotSet,
+            created_at: NotSet,
+            updated_at: NotSet,
+            email: email.into_column(),
+            name: name.into_column(),
+            role: role.into_column(),
+            status: status.into_column(),
+            last_active_at: last_active_at.map(|at| at.map(Into::into)).into_column(),
+            avatar: avatar.into_column(),
+        }
+    }
+}
+
+impl Patch for UserPatch {}
+
+impl Narrow for UserFilter {
+    fn condition(&self) -> Condition {
+        let Self { email, role, status, active_since, created_after, created_before } = self;
+        let lower_email = || Expr::expr(Func::lower(Expr::col(row::Column::Email)));
+        Condition::all()
+            .add_option(email.as_ref().map(|email| lower_email().eq(email.to_ascii_lowercase())))
+            .add_option(role.map(|role| row::Column::Role.eq(role.as_str())))
+            .add_option(status.map(|status| row::Column::Status.eq(status.as_str())))
+            .add_option(active_since.map(|at| row::Column::LastActiveAt.gte(at.utc())))
+            .add_option(created_after.map(|at| row::Column::CreatedAt.gt(at.utc())))
+            .add_option(created_before.map(|at| row::Column::CreatedAt.lt(at.utc())))
+    }
+}
+
+impl Filter for UserFilter {
+    type Record = User;
+}
