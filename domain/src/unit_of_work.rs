@@ -470,7 +470,7 @@ where
     for relation in relations.into_iter().filter(|relation| !relation.is_owner) {
         let (Identity::Unary(from), Identity::Unary(to)) = (&relation.from_col, &relation.to_col) else { continue };
         let Some(column) = E::Column::iter().find(|column| column.as_str() == from.to_string()) else { continue };
-        let ActiveValue::Set(value) = row.get(column) else { continue };
+        let Some(value) = row.get(column).into_value() else { continue };
         let mut parent = Query::select();
         parent.expr(Expr::val(1)).from(relation.to_tbl.clone()).and_where(Expr::col(to.clone()).eq(value));
         if connection.query_one(&parent).await?.is_none() {
@@ -493,9 +493,9 @@ where
     E::ActiveModel: ActiveModelTrait<Entity = E>,
 {
     let refused = E::Column::iter()
-        .filter(|column| match row.get(*column) {
-            ActiveValue::Set(Value::String(Some(text))) => text.contains('\0'),
-            ActiveValue::Set(Value::Json(Some(json))) => has_nul(&json),
+        .filter(|column| match row.get(*column).into_value() {
+            Some(Value::String(Some(text))) => text.contains('\0'),
+            Some(Value::Json(Some(json))) => has_nul(&json),
             _ => false,
         })
         .map(|column| FieldError::new(column.as_str(), "nul", "must not contain the character U+0000"))
