@@ -79,7 +79,8 @@ fn a_private_server_stops_starts_and_survives_a_kill() {
         let connection = database.connect().await;
         connection.execute_unprepared(insert).await.unwrap();
         server.kill().await;
-        assert!(connection.execute_unprepared(insert).await.is_err());
+        connection.close().await.ok();
+        assert!(TcpStream::connect(server.address()).await.is_err());
         server.start().await;
         let connection = database.connect().await;
         assert_eq!(count(&connection, "data_models").await, 1);

@@ -21,6 +21,12 @@ finish() {
         kill -KILL "$command" 2>/dev/null
     fi
     wait
+    # The run's folder goes last: when it is gone, so is everything that was kept in it.
+    if [[ -f $folder/keepers ]]; then
+        while read -r keeper; do
+            ((keeper == $$)) || timeout 15 tail --pid="$keeper" --sleep-interval=0.1 --follow /dev/null
+        done <"$folder/keepers"
+    fi
     # Again, because what runs in the folder may still write to it.
     for _ in {1..100}; do
         rm -rf -- "$folder" 2>/dev/null && break

@@ -71,7 +71,7 @@ impl Run {
     /// Keeps a folder, and a command running, until the run ends.
     pub fn keep(&self, folder: &Path, command: Option<&Command>) -> Child {
         let mut keeper = Command::new("bash");
-        keeper.arg("-c").arg(include_str!("keep.sh")).arg("keep.sh").arg(self.owner.to_string()).arg(folder);
+        keeper.arg(self.folder.join("keep.sh")).arg(self.owner.to_string()).arg(folder);
         if let Some(command) = command {
             keeper.arg(command.get_program()).args(command.get_args());
         }
@@ -98,6 +98,7 @@ impl Run {
         let _lock = run.lock("run");
         if !run.folder.join("keepers").exists() {
             fs::set_permissions(&run.folder, Permissions::from_mode(0o755)).unwrap();
+            fs::write(run.folder.join("keep.sh"), include_str!("keep.sh")).unwrap();
             run._keeper = Some(run.keep(&run.folder, None));
         }
         run
