@@ -79,8 +79,8 @@ impl Run {
         // of the runner's pipes, so that nobody waits for it.
         let keeper = keeper.process_group(0).current_dir("/");
         let keeper = keeper.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let mut keepers = File::options().create(true).append(true).open(self.folder.join("keepers")).unwrap();
-        writeln!(keepers, "{}", keeper.id()).unwrap();
+        let mut kept = File::options().create(true).append(true).open(self.folder.join("kept")).unwrap();
+        writeln!(kept, "{} {}", keeper.id(), folder.display()).unwrap();
         keeper
     }
 
@@ -96,7 +96,7 @@ impl Run {
         fs::create_dir_all(&folder).unwrap();
         let mut run = Self { folder, owner, _keeper: None };
         let _lock = run.lock("run");
-        if !run.folder.join("keepers").exists() {
+        if !run.folder.join("kept").exists() {
             fs::set_permissions(&run.folder, Permissions::from_mode(0o755)).unwrap();
             fs::write(run.folder.join("keep.sh"), include_str!("keep.sh")).unwrap();
             run._keeper = Some(run.keep(&run.folder, None));
