@@ -1,7 +1,8 @@
 //! Reads the schema of a scratch database so that it is the same from PostgreSQL and from SQLite.
 //!
 //! PostgreSQL is the measure: what SQLite tells otherwise is put right here, and what it cannot tell is an error. SQLite
-//! declares 32-bit and 64-bit integers alike, so that a 32-bit one is found on PostgreSQL only.
+//! declares 32-bit and 64-bit integers alike and forgets the names of foreign keys, so that a 32-bit integer or an
+//! unusual name is found on PostgreSQL only.
 
 use std::collections::HashMap;
 
@@ -23,19 +24,14 @@ const USE_TEXT: &str = "use text, with a check that names the values";
 const USE_TIMESTAMP: &str = "use a timestamp with time zone";
 const USE_PORTABLE: &str = "use a type that both databases have";
 
+/// By table and column.
+type DeclaredTypes = HashMap<(String, String), String>;
+
 /// The tables of a migrated SQLite database, as PostgreSQL would tell them.
 pub(super) async fn read_sqlite(pool: &SqlitePool) -> Result<Vec<TableCreateStatement>, EntityError> {
     let mut schema =
         SqliteDiscovery::new(pool.clone()).discover().await.map_err(|error| EntityError::Discover(error.into()))?;
-    let declared: HashMap<(String, String), String> = sqlx::query_as::<_, (String, String, String)>(
-        "SELECT t.name, c.name, lower(c.type) FROM sqlite_master t, pragma_table_xinfo(t.name) c WHERE t.type = 'table'",
-    )
-    .fetch_all(pool)
-    .await
-    .map_err(|error| EntityError::Discover(error.into()))?
-    .into_iter()
-    .map(|(table, column, declared)| ((table, column), declared))
-    .collect();
+    let declared = declared_types(pool).await.map_err(|error| EntityError::Discover(error.into()))?;
     schema.tables.retain(|table| is_generated_from(&table.name));
     canonicalise_indexes(&mut schema);
     let mut tables = schema.merge_indexes_into_table().tables;
@@ -44,6 +40,16 @@ pub(super) async fn read_sqlite(pool: &SqlitePool) -> Result<Vec<TableCreateStat
         canonicalise_foreign_keys(table);
     }
     Ok(tables.iter().map(TableDef::write).collect())
+}
+
+/// The types of columns as they were declared, in lower case: discovery takes some for others.
+async fn declared_types(pool: &SqlitePool) -> Result<DeclaredTypes, sqlx::Error> {
+    let rows: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT t.name, c.name, lower(c.type) FROM sqlite_master t, pragma_table_xinfo(t.name) c WHERE t.type = 'table'",
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|(table, column, declared)| ((table, column), declared)).collect())
 }
 
 /// The tables of a migrated PostgreSQL database, as the command line tool of SeaORM reads them.
@@ -62,8 +68,11 @@ pub(super) async fn read_postgres(pool: &PgPool) -> Result<Vec<TableCreateStatem
                 return Err(EntityError::Column { table: name.clone(), column: column.name.clone(), found, advice });
             }
         }
-        // They come in the order of their names; from SQLite, which does not tell these, in that of their columns.
-        if !table.reference_constraints.is_sorted_by_key(|key| key.columns.join("_")) {
+        // They come in the order of their names; from SQLite, which does not list these, in that of their columns.
+        let mut keys: Vec<_> =
+            table.reference_constraints.iter().map(|key| (&key.table, key.columns.join("_"))).collect();
+        keys.sort_by_key(|(parent, _)| *parent);
+        if !keys.is_sorted() {
             return Err(EntityError::ForeignKeys { table: name.clone() });
         }
     }
@@ -87,7 +96,7 @@ fn canonicalise_indexes(schema: &mut Schema) {
     }
 }
 
-fn canonicalise_columns(table: &mut TableDef, declared: &HashMap<(String, String), String>) -> Result<(), EntityError> {
+fn canonicalise_columns(table: &mut TableDef, declared: &DeclaredTypes) -> Result<(), EntityError> {
     table.columns.retain(|column| {
         !matches!(column.hidden, ColumnVisibility::GeneratedVirtual | ColumnVisibility::GeneratedStored)
     });
@@ -115,6 +124,7 @@ fn canonicalise_columns(table: &mut TableDef, declared: &HashMap<(String, String
     }
 }
 
+/// PostgreSQL lists foreign keys by their names, which follow the columns; SQLite lists the newest first.
 fn canonicalise_foreign_keys(table: &mut TableDef) {
     table.foreign_keys.sort_by_key(|key| key.from.join("_"));
 }

@@ -1,6 +1,6 @@
 //! A database that lives for one refresh: migrated, read, and gone, whatever happens.
 
-use std::str::FromStr;
+use std::{io, str::FromStr, time::Duration};
 
 use migration::{Migrator, MigratorTrait};
 use sea_orm_migration::sea_orm::{SqlxPostgresConnector, SqlxSqliteConnector};
@@ -12,6 +12,9 @@ use sqlx::{
 };
 
 use super::{EntityError, schema};
+
+/// How long the server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The tables that the migrations make, read from a scratch database.
 pub(super) async fn discover(database_url: Option<&str>) -> Result<Vec<TableCreateStatement>, EntityError> {
@@ -59,7 +62,10 @@ async fn discover_sqlite() -> Result<Vec<TableCreateStatement>, EntityError> {
 
 async fn discover_postgres(url: &str) -> Result<Vec<TableCreateStatement>, EntityError> {
     let server = PgConnectOptions::from_str(url).map_err(EntityError::Url)?.disable_statement_logging();
-    let mut administration = connect_to_server(&server).await.map_err(EntityError::Connect)?;
+    let mut administration = tokio::time::timeout(PATIENCE, connect_to_server(&server))
+        .await
+        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+        .map_err(EntityError::Connect)?;
     let name = format!("seabed_scratch_{:016x}", rand::random::<u64>());
     // template0 holds nothing that someone added to every new database of this server.
     administration

@@ -1,15 +1,18 @@
 //! Opens the one connection that a migrator needs.
 
-use std::{path::Path, str::FromStr};
+use std::{io, path::Path, str::FromStr, time::Duration};
 
 use sea_orm_migration::sea_orm::{DatabaseConnection, SqlxPostgresConnector, SqlxSqliteConnector};
 use sqlx::{
-    ConnectOptions,
+    ConnectOptions, Connection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 
 use super::MigrateError;
+
+/// How long a server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opens a database for migrations: one connection, no statements in the log. A SQLite file is created if it is not
 /// there, with the folder that it is in.
@@ -35,12 +38,17 @@ async fn connect_postgres(url: &str) -> Result<DatabaseConnection, MigrateError>
         options.get_host(),
         options.get_port()
     );
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .connect_with(options)
-        .await
-        .map_err(|source| MigrateError::Connect { database, source })?;
+    let pool = open_postgres(options).await.map_err(|source| MigrateError::Connect { database, source })?;
     Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
+}
+
+/// Tries a connection of its own first: a pool would try again and again, and then not say why it could not.
+async fn open_postgres(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
+    match tokio::time::timeout(PATIENCE, options.connect()).await {
+        Ok(connection) => connection?.close().await?,
+        Err(_) => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    }
+    PgPoolOptions::new().max_connections(1).connect_with(options).await
 }
 
 async fn connect_sqlite(url: &str) -> Result<DatabaseConnection, MigrateError> {

@@ -7,12 +7,13 @@ use sea_orm_migration::{
     sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait},
 };
 
-/// Writes the statements that empty the current schema, but for what belongs to extensions.
+/// Writes the statements that empty the current schema, but for what belongs to extensions. Sequences come after the
+/// tables, because one that belongs to a column can only go with it.
 const DROPS_POSTGRES: &str = "
 WITH mine AS (SELECT current_schema()::regnamespace::oid AS oid),
      foreigners AS (SELECT objid FROM pg_depend WHERE deptype = 'e')
 SELECT statement FROM (
-    SELECT 1 AS turn, c.oid, format('DROP %s IF EXISTS %s CASCADE', CASE c.relkind
+    SELECT (c.relkind = 'S')::integer AS turn, c.oid, format('DROP %s IF EXISTS %s CASCADE', CASE c.relkind
                WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
                WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END, c.oid::regclass) AS statement
     FROM pg_class c, mine WHERE c.relnamespace = mine.oid AND c.relkind IN ('v', 'm', 'S', 'f', 'r', 'p')
