@@ -2,6 +2,7 @@
 
 mod app;
 mod body;
+pub mod command;
 mod edge;
 mod health;
 mod openapi;
