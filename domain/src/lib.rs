@@ -24,6 +24,7 @@ mod value;
 
 mod content;
 mod profile;
+mod setting;
 mod tag;
 mod user;
 
@@ -43,5 +44,9 @@ pub use value::{Change, Timestamp};
 
 pub use content::{Content, ContentFilter, ContentId, ContentPatch, ContentStatus, NewContent};
 pub use profile::{NewProfile, Profile, ProfileFields, ProfileFilter, ProfileId, ProfilePatch};
+pub use setting::{
+    LanguageTag, NewSetting, PageSize, Scope, Setting, SettingFilter, SettingId, SettingKey, SettingPatch, Theme,
+    ZoneName, key as setting_key,
+};
 pub use tag::{NewTag, Tag, TagFilter, TagId, TagPatch};
 pub use user::{NewUser, Role, User, UserFilter, UserId, UserPatch, UserStatus};
