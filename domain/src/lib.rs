@@ -22,10 +22,12 @@ mod store;
 mod unit_of_work;
 mod value;
 
+mod account;
 mod content;
 mod profile;
 mod setting;
 mod tag;
+mod transfer;
 mod user;
 
 pub use connection::StoreOptions;
@@ -42,6 +44,7 @@ pub use store::{Database, Health, OpenWork, PoolStatus, Store};
 pub use unit_of_work::UnitOfWork;
 pub use value::{Change, Timestamp};
 
+pub use account::{Account, AccountFilter, AccountId, AccountPatch, Currency, NewAccount, NotACurrency};
 pub use content::{Content, ContentFilter, ContentId, ContentPatch, ContentStatus, NewContent};
 pub use profile::{NewProfile, Profile, ProfileFields, ProfileFilter, ProfileId, ProfilePatch};
 pub use setting::{
@@ -49,4 +52,5 @@ pub use setting::{
     ZoneName, key as setting_key,
 };
 pub use tag::{NewTag, Tag, TagFilter, TagId, TagPatch};
+pub use transfer::{NewTransfer, Transfer, TransferFilter, TransferId};
 pub use user::{NewUser, Role, User, UserFilter, UserId, UserPatch, UserStatus};
