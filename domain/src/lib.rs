@@ -26,6 +26,7 @@ mod account;
 mod content;
 mod profile;
 mod setting;
+mod subscription;
 mod tag;
 mod transfer;
 mod user;
@@ -50,6 +51,9 @@ pub use profile::{NewProfile, Profile, ProfileFields, ProfileFilter, ProfileId, 
 pub use setting::{
     LanguageTag, NewSetting, PageSize, Scope, Setting, SettingFilter, SettingId, SettingKey, SettingPatch, Theme,
     ZoneName, key as setting_key,
+};
+pub use subscription::{
+    NewSubscription, Subscription, SubscriptionFilter, SubscriptionId, SubscriptionPatch, SubscriptionStatus,
 };
 pub use tag::{NewTag, Tag, TagFilter, TagId, TagPatch};
 pub use transfer::{NewTransfer, Transfer, TransferFilter, TransferId};
