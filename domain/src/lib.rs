@@ -24,7 +24,9 @@ mod value;
 
 mod account;
 mod content;
+mod data_model;
 mod profile;
+mod relationship;
 mod setting;
 mod subscription;
 mod tag;
@@ -47,7 +49,11 @@ pub use value::{Change, Timestamp};
 
 pub use account::{Account, AccountFilter, AccountId, AccountPatch, Currency, NewAccount, NotACurrency};
 pub use content::{Content, ContentFilter, ContentId, ContentPatch, ContentStatus, NewContent};
+pub use data_model::{DataModel, DataModelFilter, DataModelId, DataModelPatch, Field, FieldKind, NewDataModel};
 pub use profile::{NewProfile, Profile, ProfileFields, ProfileFilter, ProfileId, ProfilePatch};
+pub use relationship::{
+    NewRelationship, Relationship, RelationshipFilter, RelationshipId, RelationshipKind, RelationshipPatch,
+};
 pub use setting::{
     LanguageTag, NewSetting, PageSize, Scope, Setting, SettingFilter, SettingId, SettingKey, SettingPatch, Theme,
     ZoneName, key as setting_key,
