@@ -202,7 +202,8 @@ impl Store {
         F: Fn(UnitOfWork) -> Fut,
         Fut: Future<Output = Result<T>>,
     {
-        let unit = self.unit_of_work().await?;
+        // Also when the work panics: then a handle that somebody else still holds must not keep the transaction.
+        let unit = OpenWork(self.unit_of_work().await?);
         match work(unit.clone()).await {
             Ok(value) => unit.end(Ending::Commit).await.map(|()| value),
             Err(error) => {
@@ -303,6 +304,12 @@ impl OpenWork {
     /// Undoes what was written.
     pub async fn rollback(self) -> Result<()> {
         uncancelled(async move { self.0.end(Ending::Rollback).await }).await
+    }
+}
+
+impl Drop for OpenWork {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 
