@@ -2,8 +2,11 @@
 
 mod fixture;
 
+mod connection;
 mod harness;
 mod layers;
+mod list;
+mod relation;
 mod scoreboard;
 mod store;
 mod unit_of_work;
