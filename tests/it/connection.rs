@@ -230,6 +230,12 @@ fn what_was_acknowledged_survives_the_server_s_end() {
     });
 }
 
+async fn setting(server: &Postgres, name: &str) -> String {
+    let (client, connection) = tokio_postgres::connect(&server.url("postgres"), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.query_one("SELECT current_setting($1)", &[&name]).await.unwrap().get(0)
+}
+
 #[test]
 fn wrong_credentials_are_named() {
     within(LIMIT, async {
@@ -237,9 +243,11 @@ fn wrong_credentials_are_named() {
         let database = server.database().await;
         server.execute("CREATE ROLE ada LOGIN PASSWORD 'right'; GRANT ALL ON DATABASE postgres TO ada").await;
         let as_ada = |password: &str| database.url.replace("postgres@", &format!("ada:{password}@"));
-        // Rules of the server for who may come in: passwords for all but its own user.
-        server.execute("CREATE TABLE rules (rule text); INSERT INTO rules VALUES ('host all postgres 127.0.0.1/32 trust'), ('host all all 127.0.0.1/32 scram-sha-256')").await;
-        server.execute("DO $$ BEGIN EXECUTE format('COPY rules TO %L', current_setting('hba_file')) ; END $$").await;
+        // Passwords for all but the server's own user.
+        let rules = "CREATE TABLE rules (rule text); INSERT INTO rules VALUES \
+                     ('host all postgres 127.0.0.1/32 trust'), ('host all all 127.0.0.1/32 scram-sha-256')";
+        server.execute(rules).await;
+        server.execute(format!("COPY rules TO '{}'", setting(&server, "hba_file").await)).await;
         server.execute("SELECT pg_reload_conf()").await;
         eventually("the server asks for passwords", PATIENCE, async || {
             let refused = Store::connect(&options(&as_ada("wrong")), SystemClock).await.err();
@@ -271,23 +279,34 @@ fn a_statement_that_takes_too_long_is_named_and_ended() {
 }
 
 #[test]
-fn a_full_server_and_a_read_only_one_are_named() {
+fn a_server_that_accepts_no_writes_is_named() {
     within(LIMIT, async {
-        let server =
-            or_skip!(Postgres::private_with(&["max_connections=10", "superuser_reserved_connections=0"]).await);
-        let database = server.database().await;
-        let limits =
-            StoreOptions { acquire_timeout: Duration::from_secs(2), max_connections: 10, ..options(&database.url) };
-        let store = open(&limits).await;
-        let mut held = Vec::new();
-        for _ in 0..10 {
-            held.push(store.begin().await.unwrap());
-        }
-        assert_eq!(refused(&options(&database.url)).await, Unavailable::TooManyConnections);
-        drop(held);
-        store.close().await;
-        server.execute("ALTER ROLE postgres SET default_transaction_read_only = on").await;
-        let store = open(&limits).await;
+        let database = or_skip!(tests::database(Backend::Postgres).await);
+        let name = database.url.rsplit('/').next().unwrap();
+        let server = or_skip!(tests::postgres::shared().await);
+        server.execute(format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+        let store = store(&database).await;
+        assert_eq!(store.count(&TagFilter::default()).await.unwrap(), 0);
         assert_eq!(unavailable(store.insert(new_tag("no")).await), Unavailable::ReadOnly);
+    });
+}
+
+/// The network swallows what is sent on a connection that is open already.
+#[test]
+fn a_network_that_falls_silent_is_named_and_never_hangs() {
+    within(LIMIT, async {
+        let database = or_skip!(tests::database(Backend::Postgres).await);
+        let proxy = Proxy::to_url(&database.url).await;
+        let limits = Duration::from_secs(1);
+        let store = open(&StoreOptions {
+            acquire_timeout: limits,
+            statement_timeout: limits,
+            ..options(&proxy.url(&database.url))
+        })
+        .await;
+        tag(&store, "before").await;
+        proxy.black_hole().await;
+        let refused = tokio::time::timeout(Duration::from_secs(10), both_refused(&store)).await;
+        assert_eq!(refused.ok(), Some([Unavailable::Network; 2]), "it hangs");
     });
 }

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use domain::{
     Account, Content, Cursor, DataModel, Error, Filter, NewAccount, NewContent, NewDataModel, NewTag, NewUser, Page,
-    Record, Result, Sort, Store, StoreOptions, SystemClock, Tag, Timestamp, Unavailable, User, UserId,
+    Record, Result, Sort, Sql, Store, StoreOptions, SystemClock, Tag, Timestamp, Unavailable, User, UserId,
 };
 use serde_json::Value;
 use tests::{TestDatabase, eventually};
@@ -68,6 +68,16 @@ pub(crate) async fn model(store: &Store, name: &str) -> DataModel {
 
 pub(crate) async fn account(store: &Store, owner: UserId, balance: i64) -> Account {
     store.insert(NewAccount { owner_id: owner, currency: "EUR".parse().unwrap(), balance }).await.unwrap()
+}
+
+/// Runs a statement in a unit of work of its own; how many rows it changed.
+pub(crate) async fn execute(store: &Store, sql: Sql) -> Result<u64> {
+    store
+        .write(move |work| {
+            let sql = sql.clone();
+            async move { work.execute(sql).await }
+        })
+        .await
 }
 
 /// An input or an instant, read as the service reads it.

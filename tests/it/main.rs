@@ -3,6 +3,7 @@
 mod fixture;
 
 mod connection;
+mod constraint;
 mod harness;
 mod layers;
 mod list;
@@ -10,3 +11,4 @@ mod relation;
 mod scoreboard;
 mod store;
 mod unit_of_work;
+mod value;
