@@ -10,5 +10,6 @@ mod list;
 mod relation;
 mod scoreboard;
 mod store;
+mod typing;
 mod unit_of_work;
 mod value;
