@@ -1,6 +1,12 @@
 //! Connections: how many there are, what happens when there is none, and when the server is gone.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use domain::{Sql, Store, StoreOptions, SystemClock, TagFilter, Unavailable};
 use tests::{Backend, PATIENCE, Postgres, Proxy, TestDatabase, eventually, on_both, or_skip, run::LIMIT, within};
@@ -194,15 +200,14 @@ fn what_was_acknowledged_survives_the_server_s_end() {
         let mut server = or_skip!(Postgres::private_with(&["fsync=on"]).await);
         let database = server.database().await;
         let store = open(&options(&database.url)).await;
+        // A writer that waited for a connection meanwhile sees no error at all.
+        let is_over = Arc::new(AtomicBool::new(false));
         let writers = (0..4).map(|writer| {
-            let store = store.clone();
+            let (store, is_over) = (store.clone(), Arc::clone(&is_over));
             tokio::spawn(async move {
                 let mut acknowledged = Vec::new();
-                for n in 0.. {
-                    match store.insert(new_tag(format!("{writer}-{n}"))).await {
-                        Ok(tag) => acknowledged.push(tag),
-                        Err(_) => break,
-                    }
+                for n in (0..).take_while(|_| !is_over.load(Ordering::SeqCst)) {
+                    acknowledged.extend(store.insert(new_tag(format!("{writer}-{n}"))).await.ok());
                 }
                 acknowledged
             })
@@ -213,6 +218,7 @@ fn what_was_acknowledged_survives_the_server_s_end() {
         })
         .await;
         server.kill().await;
+        is_over.store(true, Ordering::SeqCst);
         server.start().await;
         let mut acknowledged = Vec::new();
         for writer in writers {
