@@ -274,6 +274,7 @@ async fn a_version_that_is_not_there_is_refused(_: &str, database: &DatabaseConn
     for (version, expected) in [
         ("create_accounts", Some("m20261121_000004_create_accounts")),
         ("m20261121_000004_create_acounts", Some("m20261121_000004_create_accounts")),
+        ("creat_acounts", Some("m20261121_000004_create_accounts")),
         ("m2026", Some("m20261121_000001_create_users")),
         ("x", None),
         ("", None),

@@ -453,15 +453,18 @@ fn position(names: &[&str], version: &str) -> Result<usize, MigrateError> {
     }
 }
 
-/// Up to three names that are spelled alike, or that the version is a part of.
+/// Up to three names that the version is a part of, or that are spelled alike, with their date or without.
 fn near(names: &[&str], version: &str) -> Vec<String> {
     const COUNT: usize = 3;
     const CUTOFF: f32 = 0.6;
+    let titles: Vec<&str> = names.iter().map(|name| name.splitn(3, '_').last().unwrap_or(name)).collect();
+    let alike = similar::get_close_matches(version, names, COUNT, CUTOFF);
+    let titled = similar::get_close_matches(version, &titles, COUNT, CUTOFF);
     let mut near: Vec<&str> =
         names.iter().copied().filter(|name| !version.is_empty() && name.contains(version)).collect();
-    for alike in similar::get_close_matches(version, names, COUNT, CUTOFF) {
-        if !near.contains(&alike) {
-            near.push(alike);
+    for found in alike.into_iter().chain(titled) {
+        if let Some(name) = names.iter().find(|name| name.ends_with(found) && !near.contains(name)) {
+            near.push(name);
         }
     }
     near.into_iter().take(COUNT).map(str::to_owned).collect()
