@@ -78,7 +78,8 @@ const DUMP_POSTGRES: &str = "
         FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
         WHERE NOT t.tgisinternal AND c.relnamespace = 'public'::regnamespace
         UNION ALL
-        SELECT CASE WHEN prokind = 'a' THEN 'aggregate ' || oid::regprocedure ELSE 'function ' || pg_get_functiondef(oid) END
+        SELECT CASE prokind WHEN 'a' THEN 'aggregate ' || oid::regprocedure
+                            ELSE 'function ' || pg_get_functiondef(oid) END
         FROM pg_proc WHERE pronamespace = 'public'::regnamespace
         UNION ALL
         SELECT format('type %s', oid::regtype) FROM pg_type
