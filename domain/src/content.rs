@@ -158,6 +158,11 @@ impl Insert for NewContent {
         }
         work.set_links(&Content::TAGS, content.id, &self.tags).await.map_err(|error| error.within("tags"))
     }
+
+    async fn after_all(new: &[Self], contents: &[Content], work: &UnitOfWork) -> Result<()> {
+        let links = new.iter().zip(contents).map(|(new, content)| (content.id, new.tags.as_slice()));
+        work.link_all(&Content::TAGS, &links.collect::<Vec<_>>()).await.map_err(|error| error.within("tags"))
+    }
 }
 
 impl ChangedRow for ContentPatch {

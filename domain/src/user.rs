@@ -193,6 +193,11 @@ impl Insert for NewUser {
         }
         Ok(())
     }
+
+    async fn after_all(new: &[Self], users: &[User], work: &UnitOfWork) -> Result<()> {
+        let fields = new.iter().zip(users).filter_map(|(new, user)| Some(new.profile.clone()?.of(user.id)));
+        work.insert_all(fields.collect()).await.map_err(|error| error.within("profile")).map(|_| ())
+    }
 }
 
 impl ChangedRow for UserPatch {
