@@ -1,7 +1,18 @@
-//! The process: HTTP, the command line, the configuration, and the adapters that they choose.
+//! The process: HTTP, command line, configuration, and the adapters that they choose.
 
-pub mod app;
+mod app;
+mod body;
 pub mod command;
 pub mod config;
-pub mod server;
+mod edge;
+mod health;
+mod openapi;
+mod page_token;
+mod problem;
+mod resource;
+mod route;
+mod server;
 pub mod wiring;
+
+pub use app::{App, Limits};
+pub use server::{router, serve};

@@ -7,12 +7,12 @@ use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, Statement}
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
+    app::Limits,
     command::{
         CommandError,
         migrate::{self, MigrateError, Standing, Status},
     },
     config::{Config, LogFormat, MigrateOnStart},
-    server::Limits,
 };
 
 /// Lets events be logged to standard error from now on. A second call changes nothing.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     id::Id,
     record::{
         ChangedRow, Child, FIRST_VERSION, Filter, Insert, Narrow, NewRow, OnDelete, Patch, Record, Stamp, Stored,
@@ -19,6 +19,9 @@ use crate::{
     user::{User, UserId},
     value::{Change, Timestamp, line, text_enum},
 };
+
+/// How many tags a content may have.
+const MAX_TAGS: usize = 100;
 
 /// The id of a content.
 pub type ContentId = Id<Content>;
@@ -61,7 +64,6 @@ pub struct NewContent {
     pub status: Option<ContentStatus>,
     /// Linked in this order.
     #[serde(default)]
-    #[validate(length(max = 100))]
     pub tags: Vec<TagId>,
 }
 
@@ -92,6 +94,25 @@ impl Content {
     /// The words to find it by.
     pub const TAGS: ManyToMany<Content, Tag> =
         ManyToMany::via("tags", Junction { table: "content_tags", from: "content_id", to: "tag_id" });
+}
+
+impl Content {
+    /// Makes these, in this order, the tags of a content.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound) if the content is not there;
+    /// [`Error::Invalid`](crate::Error::Invalid) for a tag that is not there, or more than 100.
+    pub async fn set_tags(id: ContentId, tags: &[TagId], work: &UnitOfWork) -> Result<Vec<Tag>> {
+        if tags.len() > MAX_TAGS {
+            return Err(too_many_tags());
+        }
+        work.set_links(&Self::TAGS, id, tags).await.map_err(|error| error.within("tags"))?;
+        work.related(Self::TAGS.relation(), id).await
+    }
+}
+
+fn too_many_tags() -> Error {
+    Error::invalid("tags", "length", format!("must have at most {MAX_TAGS} tags"))
 }
 
 impl Stored for Content {
@@ -156,12 +177,15 @@ impl Insert for NewContent {
         if self.tags.is_empty() {
             return Ok(());
         }
-        work.set_links(&Content::TAGS, content.id, &self.tags).await.map_err(|error| error.within("tags"))
+        Content::set_tags(content.id, &self.tags, work).await.map(|_| ())
     }
 
     async fn after_all(new: &[Self], contents: &[Content], work: &UnitOfWork) -> Result<()> {
+        if let Some(index) = new.iter().position(|new| new.tags.len() > MAX_TAGS) {
+            return Err(too_many_tags().within(&index.to_string()));
+        }
         let links = new.iter().zip(contents).map(|(new, content)| (content.id, new.tags.as_slice()));
-        work.link_all(&Content::TAGS, &links.collect::<Vec<_>>()).await.map_err(|error| error.within("tags"))
+        work.link_all(&Content::TAGS, &links.collect::<Vec<_>>(), "tags").await
     }
 }
 

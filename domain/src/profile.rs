@@ -12,6 +12,7 @@ use crate::{
     id::Id,
     record::{ChangedRow, FIRST_VERSION, Filter, Insert, Narrow, NewRow, Patch, Record, Stamp, Stored},
     relation::{Related, Relation},
+    store::Store,
     unit_of_work::UnitOfWork,
     user::{User, UserId},
     value::{Change, Timestamp, line, web_address},
@@ -86,10 +87,32 @@ impl Profile {
     /// Whose profile it is.
     pub const USER: Relation<Profile, User> = Relation::belongs_to("user", "user_id");
 
-    /// The profile of a user, if there is one.
-    pub async fn of(user: UserId, work: &UnitOfWork) -> Result<Option<Self>> {
-        work.find(user).await?;
-        Ok(work.related(&User::PROFILE, user).await?.pop())
+    /// Finds the profile of a user.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no such user, or they have none.
+    pub async fn find_of(user: UserId, store: &Store) -> Result<Self> {
+        let mut found = store.related(&User::PROFILE, &[user]).await?;
+        match found.remove(&user).and_then(|mut profiles| profiles.pop()) {
+            Some(profile) => Ok(profile),
+            None => Err(Self::missing(&store.find(user).await?)),
+        }
+    }
+
+    /// Takes the profile of a user away, if it still has the version that was seen.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no such user, or they have none; [`Error::VersionConflict`].
+    pub async fn clear(user: UserId, seen: i64, work: &UnitOfWork) -> Result<()> {
+        let user = work.find(user).await?;
+        match work.related(&User::PROFILE, user.id).await?.pop() {
+            Some(profile) => work.delete(profile.id, seen).await,
+            None => Err(Self::missing(&user)),
+        }
+    }
+
+    fn missing(user: &User) -> Error {
+        Error::NotFound { noun: Self::NOUN, id: format!("of user {}", user.id) }
     }
 
     /// Gives a user this profile: a new one, or, with the version that was seen, in place of the one there is.
@@ -97,9 +120,10 @@ impl Profile {
     /// # Errors
     /// [`Error::VersionConflict`] if there is another version, or one where none was seen.
     pub async fn set(user: UserId, seen: Option<i64>, fields: ProfileFields, work: &UnitOfWork) -> Result<Self> {
-        match (Self::of(user, work).await?, seen) {
-            (None, None) => work.insert(fields.of(user)).await,
-            (None, Some(_)) => Err(Error::NotFound { noun: Self::NOUN, id: format!("of user {user}") }),
+        let user = work.find(user).await?;
+        match (work.related(&User::PROFILE, user.id).await?.pop(), seen) {
+            (None, None) => work.insert(fields.of(user.id)).await,
+            (None, Some(_)) => Err(Self::missing(&user)),
             (Some(found), seen) => work.update(found.id, seen.unwrap_or(0), ProfilePatch::from(fields)).await,
         }
     }

@@ -326,11 +326,12 @@ impl UnitOfWork {
     /// Links records that have no links yet, each to these in this order, in few statements.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if one of those to be linked is not there; the pointer names the two indexes.
+    /// [`Error::Invalid`] if one of those to be linked is not there; the pointer leads to it through `field`.
     pub(crate) async fn link_all<F: Record, T: Record>(
         &self,
         relation: &ManyToMany<F, T>,
         links: &[(Id<F>, &[Id<T>])],
+        field: &str,
     ) -> Result<()> {
         let junction = relation.junction;
         let now = chrono::DateTime::<chrono::FixedOffset>::from(self.now());
@@ -354,7 +355,7 @@ impl UnitOfWork {
         });
         if let Some((index, position)) = absent {
             let error = Error::invalid(&position.to_string(), "reference", "does not exist");
-            return Err(error.within(&index.to_string()));
+            return Err(error.within(field).within(&index.to_string()));
         }
 
         let columns = [junction.from, junction.to, "position", "created_at"].map(Alias::new);
@@ -576,7 +577,7 @@ where
     for relation in relations.into_iter().filter(|relation| !relation.is_owner) {
         let (Identity::Unary(from), Identity::Unary(to)) = (&relation.from_col, &relation.to_col) else { continue };
         let Some(column) = E::Column::iter().find(|column| column.as_str() == from.to_string()) else { continue };
-        let ActiveValue::Set(value) = row.get(column) else { continue };
+        let Some(value) = row.get(column).into_value() else { continue };
         let mut parent = Query::select();
         parent.expr(Expr::val(1)).from(relation.to_tbl.clone()).and_where(Expr::col(to.clone()).eq(value));
         if connection.query_one(&parent).await?.is_none() {
@@ -605,9 +606,9 @@ where
     E::ActiveModel: ActiveModelTrait<Entity = E>,
 {
     let refused = E::Column::iter()
-        .filter(|column| match row.get(*column) {
-            ActiveValue::Set(Value::String(Some(text))) => text.contains('\0'),
-            ActiveValue::Set(Value::Json(Some(json))) => has_nul(&json),
+        .filter(|column| match row.get(*column).into_value() {
+            Some(Value::String(Some(text))) => text.contains('\0'),
+            Some(Value::Json(Some(json))) => has_nul(&json),
             _ => false,
         })
         .map(|column| FieldError::new(column.as_str(), "nul", "must not contain the character U+0000"))

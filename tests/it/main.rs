@@ -1,1 +1,5 @@
-fn main() {}
+//! The tests of the whole workspace, in one binary.
+
+mod harness;
+mod layers;
+mod scoreboard;

@@ -1,1 +1,38 @@
-pub fn x() {}
+//! The harness that the workspace's tests stand on.
+//!
+//! It owns everything that a test needs from outside of it: private servers ([`Postgres`]), databases with the schema
+//! in place ([`database`], [`on_both!`]), the service as a real process ([`TestApp`]), faults on the network ([`Proxy`])
+//! and the scoreboard of what is proven ([`scoreboard`]). It deliberately holds no business words: builders of users and
+//! contents belong to the tests that need them.
+//!
+//! Two rules keep it trustworthy. Nothing outlives the run: every process it starts is ended when the run ends, however
+//! it ends (see [`run`]). And nothing is silently green: a test that cannot run says `skipped`, and fails where skips
+//! are not allowed (see [`Skip`]).
+//!
+//! To add one more server, write a file like `postgres.rs` with a `private()` that uses [`process::spawn`]; share one
+//! between tests only when its start is too slow to repeat.
+
+pub mod app;
+pub mod database;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod run;
+pub mod scoreboard;
+mod skip;
+mod wait;
+
+pub use app::{Output, TestApp};
+pub use database::{Backend, TestDatabase, database};
+pub use postgres::Postgres;
+pub use process::Signal;
+pub use proxy::Proxy;
+pub use run::within;
+pub use skip::Skip;
+pub use wait::{PATIENCE, eventually};
+
+/// What the macros of this crate expand to; not for use by hand.
+#[doc(hidden)]
+pub mod expansion {
+    pub use crate::{run::run_named, skip::name_of};
+}

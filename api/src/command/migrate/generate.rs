@@ -1,0 +1,194 @@
+//! Writes the start of a new migration and enters it in `lib.rs`, touching nothing else there.
+
+use std::{
+    fmt, fs,
+    io::Write,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use sea_orm_migration::sea_orm::prelude::ChronoDateTimeUtc;
+use serde::Serialize;
+
+use super::MigrateError;
+
+const START: &str = r#"use sea_orm_migration::prelude::*;
+
+/// What this migration is for.
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    // SeaORM wraps a migration in a transaction on PostgreSQL only; asked for, it does so on SQLite too.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, _schema: &SchemaManager) -> Result<(), DbErr> {
+        Err(DbErr::Migration("this migration is yet to be written".to_owned()))
+    }
+
+    async fn down(&self, _schema: &SchemaManager) -> Result<(), DbErr> {
+        Err(DbErr::Migration("this migration is yet to be written".to_owned()))
+    }
+}
+"#;
+
+/// The files of a new migration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Generated {
+    /// The name of the migration.
+    pub name: String,
+    /// The new file.
+    pub file: PathBuf,
+    /// The list of migrations, with the new one at its end.
+    pub list: PathBuf,
+}
+
+impl fmt::Display for Generated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name: _, file, list } = self;
+        writeln!(f, "wrote {}", file.display())?;
+        writeln!(f, "entered it in {}", list.display())?;
+        f.write_str("next: write both directions, then run `entity refresh`")
+    }
+}
+
+/// Writes the start of a new migration into `folder`, the source folder of the migration crate, and enters it in its
+/// `lib.rs`. It is named after the time, or after the latest migration if that is ahead of the clock.
+///
+/// # Errors
+///
+/// If the name has other characters than `a-z`, `0-9`, space, `-` and `_`, if `lib.rs` is not laid out as expected, or
+/// if a file cannot be written. Then nothing has changed.
+pub fn generate(name: &str, folder: &Path, now: SystemTime) -> Result<Generated, MigrateError> {
+    let title = title(name)?;
+    let list = folder.join("lib.rs");
+    let before = fs::read_to_string(&list).map_err(|source| MigrateError::File { path: list.clone(), source })?;
+    let name = format!("m{}_{title}", stamp(&before, now));
+    let after = enter(&before, &name).map_err(|missing| MigrateError::Layout { path: list.clone(), missing })?;
+
+    let file = folder.join(format!("{name}.rs"));
+    fs::File::create_new(&file)
+        .and_then(|mut created| created.write_all(START.as_bytes()))
+        .map_err(|source| MigrateError::File { path: file.clone(), source })?;
+    if let Err(source) = replace(&list, &after) {
+        if let Err(error) = fs::remove_file(&file) {
+            tracing::warn!(file = %file.display(), %error, "the start of a migration was left behind");
+        }
+        return Err(MigrateError::File { path: list, source });
+    }
+    Ok(Generated { name, file, list })
+}
+
+fn title(name: &str) -> Result<String, MigrateError> {
+    let permitted = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, ' ' | '-' | '_');
+    if !name.chars().all(permitted) || !name.contains(|c: char| c.is_ascii_lowercase()) {
+        return Err(MigrateError::Name { name: name.to_owned() });
+    }
+    Ok(name.split([' ', '-', '_']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_"))
+}
+
+/// Date and number of the new migration: its place in the list must be its place in the alphabet too.
+fn stamp(list: &str, now: SystemTime) -> String {
+    let now = ChronoDateTimeUtc::from(now).format("%Y%m%d_%H%M%S").to_string();
+    match list.lines().filter_map(|line| stamp_of(line.trim())).max() {
+        Some((day, number)) if now <= format!("{day}_{number:06}") => format!("{day}_{:06}", number + 1),
+        _ => now,
+    }
+}
+
+/// The date and number in a line such as `mod m20261121_000001_create_users;`.
+fn stamp_of(line: &str) -> Option<(&str, u32)> {
+    let name = line.strip_prefix("pub ").unwrap_or(line).strip_prefix("mod m")?;
+    let (day, rest) = name.split_once('_')?;
+    let number = rest.get(..6)?;
+    (day.len() == 8 && day.bytes().all(|byte| byte.is_ascii_digit())).then_some((day, number.parse().ok()?))
+}
+
+/// The list with one more module and one more element of the vector in `fn migrations`, or what it has no place for.
+fn enter(list: &str, name: &str) -> Result<String, &'static str> {
+    let (after_modules, indent) = end_of_modules(list).ok_or("`mod`")?;
+    let vector = vector(list).ok_or("migration in `fn migrations`")?;
+    let element = format!("Box::new({name}::Migration)");
+    let mut entered = String::with_capacity(list.len() + 2 * (name.len() + 32));
+    entered.push_str(&list[..after_modules]);
+    entered.push_str(&format!("{indent}mod {name};\n"));
+    let inner = &list[vector.inner.clone()];
+    if let Some((_, closing)) = inner.rsplit_once('\n') {
+        // One element a line: the comma goes behind the last element, which a comment may follow.
+        entered.push_str(&list[after_modules..vector.code_end]);
+        entered.push_str(if vector.wants_comma { "," } else { "" });
+        entered.push_str(&list[vector.code_end..vector.inner.end - closing.len()]);
+        entered.push_str(&format!("{closing}    {element},\n{closing}"));
+    } else {
+        entered.push_str(&list[after_modules..vector.code_end]);
+        entered.push_str(if vector.wants_comma { ", " } else { "" });
+        entered.push_str(&element);
+    }
+    entered.push_str(&list[vector.inner.end..]);
+    Ok(entered)
+}
+
+/// The end of the line of the last module, and its indentation.
+fn end_of_modules(list: &str) -> Option<(usize, &str)> {
+    let mut end = None;
+    let mut at = 0;
+    for line in list.split_inclusive('\n') {
+        at += line.len();
+        let code = line.trim();
+        let module = code.strip_prefix("pub ").unwrap_or(code);
+        if module.starts_with("mod ") && module.ends_with(';') && line.ends_with('\n') {
+            end = Some((at, &line[..line.len() - line.trim_start().len()]));
+        }
+    }
+    end
+}
+
+struct Vector {
+    /// Between its brackets.
+    inner: Range<usize>,
+    /// Behind the last character in it that is neither space nor comment.
+    code_end: usize,
+    /// Whether that is the end of an element without a comma.
+    wants_comma: bool,
+}
+
+/// The first vector behind `fn migrations`.
+fn vector(list: &str) -> Option<Vector> {
+    let function = list.find("fn migrations(")?;
+    let start = function + list[function..].find("vec![")? + "vec![".len();
+    let bytes = list.as_bytes();
+    let (mut at, mut depth, mut code_end) = (start, 0_u32, start);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'/' if bytes.get(at + 1) == Some(&b'/') => {
+                at += list[at..].find('\n')?;
+                continue;
+            }
+            b']' if depth == 0 => {
+                let wants_comma = code_end > start && bytes[code_end - 1] != b',';
+                return Some(Vector { inner: start..at, code_end, wants_comma });
+            }
+            b'[' | b'(' | b'{' => depth += 1,
+            b']' | b')' | b'}' => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+        at += 1;
+        if !byte.is_ascii_whitespace() {
+            code_end = at;
+        }
+    }
+    None
+}
+
+/// Writes beside the file and renames, so that it is never there in half.
+fn replace(path: &Path, content: &str) -> std::io::Result<()> {
+    let draft = path.with_extension("rs.new");
+    fs::write(&draft, content)?;
+    fs::rename(&draft, path).inspect_err(|_| {
+        let _ = fs::remove_file(&draft);
+    })
+}

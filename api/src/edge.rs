@@ -1,0 +1,192 @@
+//! What holds for every request, before a route sees it and after it answered: an id, limits of size, time and number,
+//! and problems written down.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::{Instant, timeout};
+use tracing::Instrument;
+
+use crate::{app::App, problem::Problem};
+
+/// The header that carries a request's id, in and out.
+pub(crate) const REQUEST_ID: &str = "x-request-id";
+const MAX_URI_BYTES: usize = 8 * 1024;
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// The outermost layer.
+pub(crate) async fn edge(State(app): State<App>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request_id(request.headers());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!("request", id, %method, path);
+
+    let answer = AssertUnwindSafe(answer(&app, request, next)).catch_unwind().instrument(span.clone()).await;
+    let mut response = answer.unwrap_or_else(|_| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong here").into_response()
+    });
+
+    let problem = response.extensions_mut().remove::<Arc<Problem>>().or_else(|| unnamed(&response));
+    if let Some(problem) = &problem {
+        problem.render(&id, &mut response);
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    let (status, code) = (response.status().as_u16(), problem.as_ref().map(|problem| problem.code()));
+    let elapsed_ms = started.elapsed().as_secs_f64() * 1_000.0;
+    span.in_scope(|| match problem.as_ref().filter(|problem| problem.status().is_server_error()) {
+        Some(problem) => {
+            let cause = problem.cause().map(|cause| chain(cause.as_ref()));
+            tracing::error!(status, code, elapsed_ms, cause, "failed");
+        }
+        None => tracing::info!(status, code, elapsed_ms, "answered"),
+    });
+    response
+}
+
+/// A cause and its causes, for the log.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let next = cause.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+async fn answer(app: &App, request: Request, next: Next) -> Response {
+    let Ok(_permit) = app.permits().try_acquire() else {
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many requests are under way")
+            .with_retry_after(Duration::from_secs(1))
+            .into_response();
+    };
+    let limits = *app.limits();
+    if let Err(problem) = check(request.uri(), request.headers()) {
+        return refused(problem);
+    }
+    let request = match buffered(request, limits.max_body_bytes, limits.request_timeout).await {
+        Ok(request) => request,
+        Err(problem) => return refused(problem),
+    };
+    match timeout(limits.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "answering took too long").into_response(),
+    }
+}
+
+/// What was refused unread may be followed by more of it: the connection is of no further use.
+fn refused(problem: Problem) -> Response {
+    let mut response = problem.into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let usable = |id: &&str| !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_graphic());
+    given.filter(usable).map_or_else(|| format!("{:032x}", rand::random::<u128>()), str::to_owned)
+}
+
+fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let uri_bytes = uri.path_and_query().map_or(0, |text| text.as_str().len());
+    if uri_bytes > MAX_URI_BYTES {
+        let detail = format!("the address may have {MAX_URI_BYTES} bytes");
+        return Err(Problem::new(StatusCode::URI_TOO_LONG, "uri", detail));
+    }
+    let header_bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
+    if header_bytes > MAX_HEADER_BYTES {
+        let detail = format!("the headers may have {MAX_HEADER_BYTES} bytes");
+        return Err(Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers", detail));
+    }
+    if !is_text(uri.path()) || !uri.query().is_none_or(is_text) {
+        return Err(Problem::bad_request("uri", "the address must be percent-encoded UTF-8 without NUL"));
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        let detail = "the body must not be compressed";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding", detail));
+    }
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
+    if !accepts.is_empty() && !accepts.iter().any(|accept| takes(accept, uri.path())) {
+        return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "accept", "answers are application/json"));
+    }
+    Ok(())
+}
+
+/// Whether percent-encoded bytes are text that a database can hold.
+fn is_text(encoded: &str) -> bool {
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+        let (Some(high), Some(low)) = (digit(rest.next()), digit(rest.next())) else { return false };
+        bytes.push((high * 16 + low) as u8);
+    }
+    !bytes.contains(&0) && std::str::from_utf8(&bytes).is_ok()
+}
+
+fn takes(accept: &str, path: &str) -> bool {
+    accept.split(',').map(|range| range.split(';').next().unwrap_or_default().trim()).any(|range| {
+        let page = path == "/docs" && matches!(range, "text/*" | "text/html");
+        page || matches!(range, "*/*" | "application/*" | "application/json" | "application/problem+json")
+    })
+}
+
+/// Reads the whole body, within the limits.
+async fn buffered(request: Request, max_bytes: usize, limit: Duration) -> Result<Request, Problem> {
+    let too_large = || {
+        let detail = format!("the body may have {max_bytes} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body", detail)
+    };
+    let (parts, body) = request.into_parts();
+    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > max_bytes as u64) {
+        return Err(too_large());
+    }
+    if length.unwrap_or(0) == 0 && !parts.headers.contains_key(header::TRANSFER_ENCODING) {
+        return Ok(Request::from_parts(parts, Body::empty()));
+    }
+    let reading = async {
+        let mut bytes = Vec::with_capacity(length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0));
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| Problem::bad_request("body", "the body could not be read"))?;
+            if bytes.len() + chunk.len() > max_bytes {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    };
+    let late = || Problem::new(StatusCode::REQUEST_TIMEOUT, "body", "the body did not arrive in time");
+    let bytes = timeout(limit, reading).await.map_err(|_| late())??;
+    Ok(Request::from_parts(parts, Body::from(Bytes::from(bytes))))
+}
+
+/// The router's own answers have no body: an unknown path, a method that a path does not know.
+fn unnamed(response: &Response) -> Option<Arc<Problem>> {
+    let problem = match response.status() {
+        StatusCode::NOT_FOUND => Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this address"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let detail = "the header Allow says which methods this address knows";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", detail)
+        }
+        _ => return None,
+    };
+    Some(Arc::new(problem))
+}
