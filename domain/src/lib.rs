@@ -22,9 +22,15 @@ mod store;
 mod unit_of_work;
 mod value;
 
+mod account;
 mod content;
+mod data_model;
 mod profile;
+mod relationship;
+mod setting;
+mod subscription;
 mod tag;
+mod transfer;
 mod user;
 
 pub use connection::StoreOptions;
@@ -41,7 +47,20 @@ pub use store::{Database, Health, OpenWork, PoolStatus, Store};
 pub use unit_of_work::UnitOfWork;
 pub use value::{Change, Timestamp};
 
+pub use account::{Account, AccountFilter, AccountId, AccountPatch, Currency, NewAccount, NotACurrency};
 pub use content::{Content, ContentFilter, ContentId, ContentPatch, ContentStatus, NewContent};
+pub use data_model::{DataModel, DataModelFilter, DataModelId, DataModelPatch, Field, FieldKind, NewDataModel};
 pub use profile::{NewProfile, Profile, ProfileFields, ProfileFilter, ProfileId, ProfilePatch};
+pub use relationship::{
+    NewRelationship, Relationship, RelationshipFilter, RelationshipId, RelationshipKind, RelationshipPatch,
+};
+pub use setting::{
+    LanguageTag, NewSetting, PageSize, Scope, Setting, SettingFilter, SettingId, SettingKey, SettingPatch, Theme,
+    ZoneName, key as setting_key,
+};
+pub use subscription::{
+    NewSubscription, Subscription, SubscriptionFilter, SubscriptionId, SubscriptionPatch, SubscriptionStatus,
+};
 pub use tag::{NewTag, Tag, TagFilter, TagId, TagPatch};
+pub use transfer::{NewTransfer, Transfer, TransferFilter, TransferId};
 pub use user::{NewUser, Role, User, UserFilter, UserId, UserPatch, UserStatus};

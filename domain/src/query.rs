@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ConnectionTrait, EntityTrait, ModelTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Alias, Expr, ExprTrait, Query},
+    sea_query::{Alias, Condition, Expr, ExprTrait, Query},
 };
 use uuid::Uuid;
 
@@ -95,18 +95,22 @@ async fn count_of<C: ConnectionTrait>(connection: &C, select: &sea_orm::sea_quer
 /// was.
 pub(crate) async fn release<R: Record, C: ConnectionTrait>(connection: &C, id: Id<R>, now: Timestamp) -> Result<()> {
     let refers = |child: &Child| Expr::col(Alias::new(child.column)).eq(id.uuid());
-    let mut counts = Vec::new();
-    for child in R::CHILDREN.iter().filter(|child| child.on_delete == OnDelete::Restrict) {
+    let mut counts = Vec::<(_, u64)>::new();
+    let restricting = || R::CHILDREN.iter().filter(|child| child.on_delete == OnDelete::Restrict);
+    for Child { table, .. } in restricting() {
+        if counts.iter().any(|(counted, _)| counted == table) {
+            continue;
+        }
+        // A row may refer to it by several columns, and is one row.
+        let by_any = restricting().filter(|child| child.table == *table).map(refers);
         let mut select = Query::select();
         select
             .expr(Expr::col(sea_orm::sea_query::Asterisk).count())
-            .from(Alias::new(child.table))
-            .and_where(refers(child));
-        let count = count_of(connection, &select).await?;
-        if count > 0 {
-            counts.push((child.table, count));
-        }
+            .from(Alias::new(*table))
+            .cond_where(by_any.fold(Condition::any(), Condition::add));
+        counts.push((*table, count_of(connection, &select).await?));
     }
+    counts.retain(|(_, count)| *count > 0);
     if !counts.is_empty() {
         return Err(Error::InUse { noun: R::NOUN, id: id.to_string(), counts });
     }

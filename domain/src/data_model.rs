@@ -1,0 +1,290 @@
+//! Data models: descriptions of what an application keeps, field by field. Relationships join them.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use entity::{data_models as row, relationships};
+use schemars::JsonSchema;
+use sea_orm::{ActiveValue::NotSet, ColumnTrait, Condition, JsonValue};
+use serde::{Deserialize, Serialize};
+use validator::Validate;
+
+use crate::{
+    error::{Error, FieldError, Result},
+    id::Id,
+    record::{
+        ChangedRow, Child, FIRST_VERSION, Filter, Insert, Narrow, NewRow, OnDelete, Patch, Record, Stamp, Stored,
+    },
+    relation::{Related, Relation},
+    relationship::Relationship,
+    unit_of_work::UnitOfWork,
+    user::{User, UserId},
+    value::{Change, Timestamp, line},
+};
+
+/// How long the name of a field may be: PostgreSQL cuts off what is longer.
+const MAX_FIELD_NAME: usize = 63;
+
+/// The id of a data model.
+pub type DataModelId = Id<DataModel>;
+
+/// What the values of a field are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FieldKind {
+    /// Characters.
+    Text,
+    /// A whole number.
+    Integer,
+    /// An exact number with a fraction.
+    Decimal,
+    /// True or false.
+    Boolean,
+    /// A day.
+    Date,
+    /// An instant.
+    Timestamp,
+    /// Any JSON.
+    Json,
+    /// The id of a record of another model.
+    Reference,
+}
+
+/// One field of a data model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Field {
+    /// A small letter, then small letters, digits and underscores: at most 63 characters.
+    pub name: String,
+    pub kind: FieldKind,
+    /// Whether every record must have a value.
+    #[serde(default)]
+    pub required: bool,
+    /// Whether no two records may have the same value.
+    #[serde(default)]
+    pub unique: bool,
+}
+
+/// A description of what an application keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct DataModel {
+    pub id: DataModelId,
+    pub version: i64,
+    /// Nobody, once the owner is gone.
+    pub owner_id: Option<UserId>,
+    pub name: String,
+    pub fields: Vec<Field>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// What is needed to make a data model.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct NewDataModel {
+    pub owner_id: Option<UserId>,
+    #[validate(length(min = 1, max = 200), custom(function = "line"))]
+    pub name: String,
+    #[serde(default)]
+    #[validate(length(max = 200))]
+    pub fields: Vec<Field>,
+}
+
+/// A change of a data model. Fields are replaced all at once.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataModelPatch {
+    pub owner_id: Change<Option<UserId>>,
+    #[validate(length(min = 1, max = 200), custom(function = "line"))]
+    pub name: Change<String>,
+    #[validate(length(max = 200))]
+    pub fields: Change<Vec<Field>>,
+}
+
+/// Which data models are meant.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataModelFilter {
+    pub owner_id: Option<UserId>,
+    pub name: Option<String>,
+}
+
+impl DataModel {
+    /// Whose it is.
+    pub const OWNER: Relation<DataModel, User> = Relation::belongs_to("owner", "owner_id");
+    /// The edges that lead from it to other models.
+    pub const OUTGOING: Relation<DataModel, Relationship> =
+        Relation::has_many("relationships", relationships::Column::FromModelId);
+    /// The edges that lead to it.
+    pub const INCOMING: Relation<DataModel, Relationship> =
+        Relation::has_many("referenced_by", relationships::Column::ToModelId);
+}
+
+impl Stored for DataModel {
+    type Entity = row::Entity;
+    const SORTABLE: &'static [row::Column] = &[row::Column::Name, row::Column::CreatedAt];
+    const CHILDREN: &'static [Child] = &[
+        Child { table: "relationships", column: "from_model_id", on_delete: OnDelete::Restrict },
+        Child { table: "relationships", column: "to_model_id", on_delete: OnDelete::Restrict },
+    ];
+
+    fn from_row(row: row::Model) -> Result<Self> {
+        let row::Model { id, version, created_at, updated_at, owner_id, name, fields } = row;
+        Ok(Self {
+            id: Id::new(id),
+            version,
+            owner_id: owner_id.map(Id::new),
+            name,
+            fields: serde_json::from_value(fields)
+                .map_err(|error| Error::internal("a data model holds what are no fields", error))?,
+            created_at: created_at.into(),
+            updated_at: updated_at.into(),
+        })
+    }
+}
+
+impl Record for DataModel {
+    type Filter = DataModelFilter;
+    const NOUN: &'static str = "data model";
+
+    fn id(&self) -> DataModelId {
+        self.id
+    }
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn relations() -> &'static [&'static dyn Related] {
+        &[&Self::OWNER, &Self::OUTGOING, &Self::INCOMING]
+    }
+}
+
+impl NewRow for NewDataModel {
+    type Record = DataModel;
+
+    fn into_row(self, Stamp { id, now }: Stamp) -> row::Model {
+        let Self { owner_id, name, fields } = self;
+        row::Model {
+            id,
+            version: FIRST_VERSION,
+            created_at: now.into(),
+            updated_at: now.into(),
+            owner_id: owner_id.map(Id::uuid),
+            name,
+            fields: fields.into_iter().collect(),
+        }
+    }
+}
+
+#[async_trait]
+impl Insert for NewDataModel {
+    async fn before(&self, _work: &UnitOfWork) -> Result<()> {
+        check(&self.fields)
+    }
+}
+
+impl ChangedRow for DataModelPatch {
+    type Record = DataModel;
+
+    fn into_changes(self) -> row::ActiveModel {
+        let Self { owner_id, name, fields } = self;
+        row::ActiveModel {
+            id: NotSet,
+            version: NotSet,
+            created_at: NotSet,
+            updated_at: NotSet,
+            owner_id: owner_id.map(|id| id.map(Id::uuid)).into_column(),
+            name: name.into_column(),
+            fields: fields.map(|fields| fields.into_iter().collect::<JsonValue>()).into_column(),
+        }
+    }
+}
+
+#[async_trait]
+impl Patch for DataModelPatch {
+    async fn before(&self, _id: DataModelId, _work: &UnitOfWork) -> Result<()> {
+        self.fields.as_set().map_or(Ok(()), |fields| check(fields))
+    }
+}
+
+impl Narrow for DataModelFilter {
+    fn condition(&self) -> Condition {
+        let Self { owner_id, name } = self;
+        Condition::all()
+            .add_option(owner_id.map(|id| row::Column::OwnerId.eq(id.uuid())))
+            .add_option(name.as_ref().map(|name| row::Column::Name.eq(name)))
+    }
+}
+
+impl Filter for DataModelFilter {
+    type Record = DataModel;
+}
+
+// Written out, because it cannot fail, as serialising in general can.
+impl From<Field> for JsonValue {
+    fn from(Field { name, kind, required, unique }: Field) -> Self {
+        serde_json::json!({ "name": name, "kind": kind, "required": required, "unique": unique })
+    }
+}
+
+/// Each name is an identifier, and no two are the same. Checked here, where all fields are seen and each can be pointed
+/// at.
+fn check(fields: &[Field]) -> Result<()> {
+    let mut taken = HashSet::new();
+    let wrong = |(index, field): (usize, &Field)| {
+        let at = format!("fields/{index}/name");
+        if !is_identifier(&field.name) {
+            let message = "must be a small letter, then small letters, digits and underscores: at most 63 characters";
+            Some(FieldError::new(&at, "identifier", message))
+        } else if !taken.insert(field.name.clone()) {
+            Some(FieldError::new(&at, "unique", "is the name of an earlier field"))
+        } else {
+            None
+        }
+    };
+    let wrong = fields.iter().enumerate().filter_map(wrong).collect::<Vec<_>>();
+    if wrong.is_empty() { Ok(()) } else { Err(Error::Invalid(wrong)) }
+}
+
+fn is_identifier(name: &str) -> bool {
+    name.len() <= MAX_FIELD_NAME
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(name: &str) -> Field {
+        Field { name: name.to_owned(), kind: FieldKind::Text, required: true, unique: false }
+    }
+
+    #[test]
+    fn a_field_has_an_identifier_for_a_name() {
+        for name in ["a", "a_1", "order_id", &"x".repeat(63)] {
+            assert!(is_identifier(name), "{name}");
+        }
+        for name in ["", "_a", "1a", "A", "aB", "a-b", "a b", "ä", "aä", "a\0", "a\n", &"x".repeat(64)] {
+            assert!(!is_identifier(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_differ_within_a_model_and_each_mistake_is_pointed_at() {
+        assert!(check(&[field("a"), field("b")]).is_ok());
+        let Err(Error::Invalid(errors)) = check(&[field("a"), field("B"), field("c"), field("a")]) else {
+            panic!("two mistakes were let through");
+        };
+        let errors = errors.iter().map(|error| (error.pointer.as_str(), error.code.as_ref())).collect::<Vec<_>>();
+        assert_eq!(errors, [("/fields/1/name", "identifier"), ("/fields/3/name", "unique")]);
+    }
+
+    #[test]
+    fn a_field_is_stored_as_it_is_read() {
+        let stored = JsonValue::from(field("a"));
+        assert_eq!(stored, serde_json::to_value(field("a")).unwrap());
+        assert_eq!(serde_json::from_value::<Field>(stored).unwrap(), field("a"));
+    }
+}

@@ -1,0 +1,304 @@
+//! Subscriptions: what a user pays for, and how it stands. A user has one active one at most.
+
+use async_trait::async_trait;
+use entity::subscriptions as row;
+use schemars::JsonSchema;
+use sea_orm::{ActiveValue::NotSet, ColumnTrait, Condition};
+use serde::{Deserialize, Serialize};
+use validator::Validate;
+
+use crate::{
+    error::{Error, Result},
+    id::Id,
+    record::{ChangedRow, FIRST_VERSION, Filter, Insert, Narrow, NewRow, Patch, Record, Stamp, Stored},
+    relation::{Related, Relation},
+    unit_of_work::UnitOfWork,
+    user::{User, UserId},
+    value::{Change, Timestamp, line, text_enum},
+};
+
+/// The id of a subscription.
+pub type SubscriptionId = Id<Subscription>;
+
+text_enum! {
+    /// How a subscription stands.
+    pub enum SubscriptionStatus {
+        /// Free for a while.
+        Trialing = "trialing",
+        /// Paid.
+        Active = "active",
+        /// A payment is missing.
+        PastDue = "past_due",
+        /// Ended for good.
+        Canceled = "canceled",
+    }
+}
+
+impl SubscriptionStatus {
+    /// Those that a new subscription may have.
+    const FIRST: &'static [Self] = &[Self::Trialing, Self::Active];
+
+    /// Those that may come after it.
+    pub const fn next(self) -> &'static [Self] {
+        match self {
+            Self::Trialing | Self::PastDue => &[Self::Active, Self::Canceled],
+            Self::Active => &[Self::PastDue, Self::Canceled],
+            Self::Canceled => &[],
+        }
+    }
+
+    fn step_to(self, to: Self) -> Result<()> {
+        if to == self || self.next().contains(&to) {
+            return Ok(());
+        }
+        let message = match self.next() {
+            [] => format!("a subscription that is {self} stays so: it cannot become {to}"),
+            next => format!("a subscription that is {self} cannot become {to}, only {}", listed(next)),
+        };
+        Err(Error::refused("illegal_status", message))
+    }
+}
+
+fn listed(statuses: &[SubscriptionStatus]) -> String {
+    statuses.iter().map(|status| status.as_str()).collect::<Vec<_>>().join(" or ")
+}
+
+/// What a user pays for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Subscription {
+    pub id: SubscriptionId,
+    pub version: i64,
+    pub user_id: UserId,
+    pub plan: String,
+    pub status: SubscriptionStatus,
+    /// The user's id at Stripe.
+    pub stripe_customer_id: Option<String>,
+    pub period_start: Timestamp,
+    pub period_end: Timestamp,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// What is needed to make a subscription.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct NewSubscription {
+    pub user_id: UserId,
+    #[validate(length(min = 1, max = 64), custom(function = "line"))]
+    pub plan: String,
+    /// Trialing or active; trialing, if nothing is said.
+    pub status: Option<SubscriptionStatus>,
+    #[validate(length(min = 1, max = 255), custom(function = "line"))]
+    pub stripe_customer_id: Option<String>,
+    pub period_start: Timestamp,
+    pub period_end: Timestamp,
+}
+
+/// A change of a subscription.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
+#[serde(default, deny_unknown_fields)]
+pub struct SubscriptionPatch {
+    #[validate(length(min = 1, max = 64), custom(function = "line"))]
+    pub plan: Change<String>,
+    pub status: Change<SubscriptionStatus>,
+    #[validate(length(min = 1, max = 255), custom(function = "line"))]
+    pub stripe_customer_id: Change<Option<String>>,
+    pub period_start: Change<Timestamp>,
+    pub period_end: Change<Timestamp>,
+}
+
+/// Which subscriptions are meant.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SubscriptionFilter {
+    pub user_id: Option<UserId>,
+    pub plan: Option<String>,
+    pub status: Option<SubscriptionStatus>,
+    pub stripe_customer_id: Option<String>,
+}
+
+impl Subscription {
+    /// Who pays.
+    pub const USER: Relation<Subscription, User> = Relation::belongs_to("user", "user_id");
+}
+
+impl Stored for Subscription {
+    type Entity = row::Entity;
+    const SORTABLE: &'static [row::Column] =
+        &[row::Column::Plan, row::Column::PeriodStart, row::Column::PeriodEnd, row::Column::CreatedAt];
+
+    fn from_row(row: row::Model) -> Result<Self> {
+        let row::Model {
+            id,
+            version,
+            created_at,
+            updated_at,
+            user_id,
+            plan,
+            status,
+            stripe_customer_id,
+            period_start,
+            period_end,
+        } = row;
+        Ok(Self {
+            id: Id::new(id),
+            version,
+            user_id: Id::new(user_id),
+            plan,
+            status: SubscriptionStatus::from_column(&status)?,
+            stripe_customer_id,
+            period_start: period_start.into(),
+            period_end: period_end.into(),
+            created_at: created_at.into(),
+            updated_at: updated_at.into(),
+        })
+    }
+}
+
+impl Record for Subscription {
+    type Filter = SubscriptionFilter;
+    const NOUN: &'static str = "subscription";
+
+    fn id(&self) -> SubscriptionId {
+        self.id
+    }
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn relations() -> &'static [&'static dyn Related] {
+        &[&Self::USER]
+    }
+}
+
+impl NewRow for NewSubscription {
+    type Record = Subscription;
+
+    fn into_row(self, Stamp { id, now }: Stamp) -> row::Model {
+        let Self { user_id, plan, status, stripe_customer_id, period_start, period_end } = self;
+        row::Model {
+            id,
+            version: FIRST_VERSION,
+            created_at: now.into(),
+            updated_at: now.into(),
+            user_id: user_id.uuid(),
+            plan,
+            status: status.unwrap_or(SubscriptionStatus::Trialing).into(),
+            stripe_customer_id,
+            period_start: period_start.into(),
+            period_end: period_end.into(),
+        }
+    }
+}
+
+#[async_trait]
+impl Insert for NewSubscription {
+    async fn before(&self, _work: &UnitOfWork) -> Result<()> {
+        if self.status.is_some_and(|status| !SubscriptionStatus::FIRST.contains(&status)) {
+            let message = format!("must begin {}", listed(SubscriptionStatus::FIRST));
+            return Err(Error::invalid("status", "first_status", message));
+        }
+        check_period(self.period_start, self.period_end)
+    }
+}
+
+impl ChangedRow for SubscriptionPatch {
+    type Record = Subscription;
+
+    fn into_changes(self) -> row::ActiveModel {
+        let Self { plan, status, stripe_customer_id, period_start, period_end } = self;
+        row::ActiveModel {
+            id: NotSet,
+            version: NotSet,
+            created_at: NotSet,
+            updated_at: NotSet,
+            user_id: NotSet,
+            plan: plan.into_column(),
+            status: status.into_column(),
+            stripe_customer_id: stripe_customer_id.into_column(),
+            period_start: period_start.into_column(),
+            period_end: period_end.into_column(),
+        }
+    }
+}
+
+#[async_trait]
+impl Patch for SubscriptionPatch {
+    async fn before(&self, id: SubscriptionId, work: &UnitOfWork) -> Result<()> {
+        let Self { plan: _, status, stripe_customer_id: _, period_start, period_end } = self;
+        if (status, period_start, period_end) == (&Change::Keep, &Change::Keep, &Change::Keep) {
+            return Ok(());
+        }
+        let present = work.find(id).await?;
+        if let Some(status) = status.as_set() {
+            present.status.step_to(*status)?;
+        }
+        let start = period_start.as_set().unwrap_or(&present.period_start);
+        let end = period_end.as_set().unwrap_or(&present.period_end);
+        check_period(*start, *end)
+    }
+}
+
+fn check_period(start: Timestamp, end: Timestamp) -> Result<()> {
+    if end > start { Ok(()) } else { Err(Error::invalid("period_end", "period", "must be later than period_start")) }
+}
+
+impl Narrow for SubscriptionFilter {
+    fn condition(&self) -> Condition {
+        let Self { user_id, plan, status, stripe_customer_id } = self;
+        Condition::all()
+            .add_option(user_id.map(|id| row::Column::UserId.eq(id.uuid())))
+            .add_option(plan.as_ref().map(|plan| row::Column::Plan.eq(plan)))
+            .add_option(status.map(|status| row::Column::Status.eq(status.as_str())))
+            .add_option(stripe_customer_id.as_ref().map(|id| row::Column::StripeCustomerId.eq(id)))
+    }
+}
+
+impl Filter for SubscriptionFilter {
+    type Record = Subscription;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SubscriptionStatus::*, *};
+
+    #[test]
+    fn every_step_is_allowed_or_refused() {
+        let allowed = [
+            (Trialing, Active),
+            (Trialing, Canceled),
+            (Active, PastDue),
+            (Active, Canceled),
+            (PastDue, Active),
+            (PastDue, Canceled),
+        ];
+        for &from in SubscriptionStatus::ALL {
+            for &to in SubscriptionStatus::ALL {
+                let legal = from == to || allowed.contains(&(from, to));
+                match from.step_to(to) {
+                    Ok(()) => assert!(legal, "{from} became {to}"),
+                    Err(Error::Refused { code, message }) => {
+                        assert!(!legal, "{from} could not become {to}");
+                        assert_eq!(code, "illegal_status");
+                        for named in [from, to].iter().chain(from.next()) {
+                            assert!(message.contains(named.as_str()), "{message} does not name {named}");
+                        }
+                    }
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_period_ends_after_it_starts() {
+        let [early, late] = ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000001Z"]
+            .map(|text| serde_json::from_value::<Timestamp>(text.into()).unwrap());
+        assert!(check_period(early, late).is_ok());
+        for (start, end) in [(early, early), (late, early)] {
+            let Err(Error::Invalid(errors)) = check_period(start, end) else { panic!("{start} to {end}") };
+            assert_eq!(errors[0].pointer, "/period_end");
+        }
+    }
+}
