@@ -27,7 +27,7 @@ use crate::{
 
 /// The service and its tools. Without a command, it serves.
 #[derive(clap::Parser)]
-#[command(name = "seabed", version, about, max_term_width = 120)]
+#[command(name = "seabed", version, max_term_width = 120)]
 pub struct Cli {
     /// Print JSON
     #[arg(long, global = true)]

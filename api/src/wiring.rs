@@ -15,9 +15,12 @@ use crate::{
     config::{Config, LogFormat, MigrateOnStart},
 };
 
+/// Tells of every migration in three lines what is said here in one; what `LOG` says of it comes later, and wins.
+const QUIET: &str = "sea_orm_migration=warn";
+
 /// Lets events be logged to standard error from now on. A second call changes nothing.
 pub fn log(config: &Config) {
-    let filter = EnvFilter::try_new(&config.log).unwrap_or_default();
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.log)).unwrap_or_default();
     let registry = tracing_subscriber::registry().with(filter);
     let started = match config.log_format {
         LogFormat::Text => {

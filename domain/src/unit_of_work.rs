@@ -221,8 +221,14 @@ impl UnitOfWork {
         open.note(released)?;
         let mut delete = Query::delete();
         delete.from_table(R::Entity::default()).and_where(Expr::col(Alias::new(query::ID)).eq(id.uuid()));
-        let deleted = open.transaction()?.execute(&delete).await.map_err(fault::translate::<R::Entity>);
-        open.note(deleted.map(|_| ()))
+        match open.transaction()?.execute(&delete).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(open.fail(match fault::violation::<R::Entity>(&error) {
+                // The last line of defence: something that no noun knows of, or that came since it was counted.
+                Some(_) => Error::InUse { noun: R::NOUN, id: id.to_string(), counts: Vec::new() },
+                None => fault::unavailable(error),
+            })),
+        }
     }
 
     /// Links two records, at this position among the links of the first, or at their end. Whether a new link was made:
@@ -532,11 +538,17 @@ impl Open<'_> {
                 error,
                 Error::NotFound { .. } | Error::VersionConflict { .. } | Error::InUse { .. } | Error::Refused { .. }
             );
-            if !refused && self.state.failure.is_none() {
-                self.state.failure = Some(error.clone());
+            if !refused {
+                self.fail(error.clone());
             }
         }
         result
+    }
+
+    /// Remembers that a statement failed: the first such error is the one that the commit fails with.
+    fn fail(&mut self, error: Error) -> Error {
+        self.state.failure.get_or_insert_with(|| error.clone());
+        error
     }
 
     /// Translates an error from writing these rows. SQLite does not say which foreign key was broken, so the parents are

@@ -1,7 +1,7 @@
 //! Users: the people that the application serves. Their e-mail address is unique, whatever its case.
 
 use async_trait::async_trait;
-use entity::{contents, profiles, users as row};
+use entity::{accounts, contents, profiles, settings, subscriptions, users as row};
 use schemars::JsonSchema;
 use sea_orm::{
     ActiveValue::NotSet,
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::{
+    account::{Account, Currency, NewAccount},
     content::Content,
     error::Result,
     id::Id,
@@ -20,6 +21,8 @@ use crate::{
         ChangedRow, Child, FIRST_VERSION, Filter, Insert, Narrow, NewRow, OnDelete, Patch, Record, Stamp, Stored,
     },
     relation::{Related, Relation},
+    setting::Setting,
+    subscription::Subscription,
     unit_of_work::UnitOfWork,
     value::{Change, Timestamp, email, line, text_enum, web_address},
 };
@@ -82,6 +85,10 @@ pub struct NewUser {
     /// Written along with the user.
     #[validate(nested)]
     pub profile: Option<ProfileFields>,
+    /// An empty account in each of these currencies is opened along with the user.
+    #[serde(default)]
+    #[validate(length(max = 10))]
+    pub accounts: Vec<Currency>,
 }
 
 /// A change of a user.
@@ -117,6 +124,13 @@ impl User {
     pub const PROFILE: Relation<User, Profile> = Relation::has_one("profile", profiles::Column::UserId);
     /// What the user wrote.
     pub const CONTENTS: Relation<User, Content> = Relation::has_many("contents", contents::Column::AuthorId);
+    /// What the user owns.
+    pub const ACCOUNTS: Relation<User, Account> = Relation::has_many("accounts", accounts::Column::OwnerId);
+    /// What the user pays for, or once did.
+    pub const SUBSCRIPTIONS: Relation<User, Subscription> =
+        Relation::has_many("subscriptions", subscriptions::Column::UserId);
+    /// What the user has set for themselves.
+    pub const SETTINGS: Relation<User, Setting> = Relation::has_many("settings", settings::Column::UserId);
 }
 
 impl Stored for User {
@@ -161,7 +175,7 @@ impl Record for User {
     }
 
     fn relations() -> &'static [&'static dyn Related] {
-        &[&Self::PROFILE, &Self::CONTENTS]
+        &[&Self::PROFILE, &Self::CONTENTS, &Self::ACCOUNTS, &Self::SUBSCRIPTIONS, &Self::SETTINGS]
     }
 }
 
@@ -169,7 +183,7 @@ impl NewRow for NewUser {
     type Record = User;
 
     fn into_row(self, Stamp { id, now }: Stamp) -> row::Model {
-        let Self { email, name, role, avatar, profile: _ } = self;
+        let Self { email, name, role, avatar, profile: _, accounts: _ } = self;
         row::Model {
             id,
             version: FIRST_VERSION,
@@ -190,6 +204,10 @@ impl Insert for NewUser {
     async fn after(&self, user: &User, work: &UnitOfWork) -> Result<()> {
         if let Some(fields) = &self.profile {
             work.insert(fields.clone().of(user.id)).await.map_err(|error| error.within("profile"))?;
+        }
+        for currency in &self.accounts {
+            let account = NewAccount { owner_id: user.id, currency: *currency, balance: 0 };
+            work.insert(account).await.map_err(|error| error.within("accounts"))?;
         }
         Ok(())
     }

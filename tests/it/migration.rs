@@ -78,7 +78,8 @@ const DUMP_POSTGRES: &str = "
         FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
         WHERE NOT t.tgisinternal AND c.relnamespace = 'public'::regnamespace
         UNION ALL
-        SELECT CASE WHEN prokind = 'a' THEN 'aggregate ' || oid::regprocedure ELSE 'function ' || pg_get_functiondef(oid) END
+        SELECT CASE prokind WHEN 'a' THEN 'aggregate ' || oid::regprocedure
+                            ELSE 'function ' || pg_get_functiondef(oid) END
         FROM pg_proc WHERE pronamespace = 'public'::regnamespace
         UNION ALL
         SELECT format('type %s', oid::regtype) FROM pg_type
@@ -274,6 +275,7 @@ async fn a_version_that_is_not_there_is_refused(_: &str, database: &DatabaseConn
     for (version, expected) in [
         ("create_accounts", Some("m20261121_000004_create_accounts")),
         ("m20261121_000004_create_acounts", Some("m20261121_000004_create_accounts")),
+        ("creat_acounts", Some("m20261121_000004_create_accounts")),
         ("m2026", Some("m20261121_000001_create_users")),
         ("x", None),
         ("", None),
