@@ -105,8 +105,15 @@ pub(super) fn person(seed: u64, number: u64, now: Timestamp) -> Person {
     };
     let avatar = chance.random_bool(0.3).then(|| format!("https://avatars.example/{seed}/{number}.png"));
     let profile = Some(profile(chance, avatar.clone()));
-    let user =
-        NewUser { email: email(seed, number), name: format!("{given} {family}"), role: Some(role), avatar, profile };
+    let user = NewUser {
+        email: email(seed, number),
+        name: format!("{given} {family}"),
+        role: Some(role),
+        avatar,
+        profile,
+        // Made apart, because these hold something.
+        accounts: Vec::new(),
+    };
     let contents = (0..chance.random_range(0..=5)).map(|_| writing(chance)).collect();
     let accounts = accounts(chance);
     let settings = settings(chance);
