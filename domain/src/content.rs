@@ -104,11 +104,15 @@ impl Content {
     /// [`Error::Invalid`](crate::Error::Invalid) for a tag that is not there, or more than 100.
     pub async fn set_tags(id: ContentId, tags: &[TagId], work: &UnitOfWork) -> Result<Vec<Tag>> {
         if tags.len() > MAX_TAGS {
-            return Err(Error::invalid("tags", "length", format!("must have at most {MAX_TAGS} tags")));
+            return Err(too_many_tags());
         }
         work.set_links(&Self::TAGS, id, tags).await.map_err(|error| error.within("tags"))?;
         work.related(Self::TAGS.relation(), id).await
     }
+}
+
+fn too_many_tags() -> Error {
+    Error::invalid("tags", "length", format!("must have at most {MAX_TAGS} tags"))
 }
 
 impl Stored for Content {
@@ -174,6 +178,14 @@ impl Insert for NewContent {
             return Ok(());
         }
         Content::set_tags(content.id, &self.tags, work).await.map(|_| ())
+    }
+
+    async fn after_all(new: &[Self], contents: &[Content], work: &UnitOfWork) -> Result<()> {
+        if let Some(index) = new.iter().position(|new| new.tags.len() > MAX_TAGS) {
+            return Err(too_many_tags().within(&index.to_string()));
+        }
+        let links = new.iter().zip(contents).map(|(new, content)| (content.id, new.tags.as_slice()));
+        work.link_all(&Content::TAGS, &links.collect::<Vec<_>>(), "tags").await
     }
 }
 

@@ -134,6 +134,9 @@ impl NewRow for NewRelationship {
 
 #[async_trait]
 impl Insert for NewRelationship {
+    // An edge may close a circle with one that was made just before.
+    const ONE_BY_ONE: bool = true;
+
     async fn before(&self, work: &UnitOfWork) -> Result<()> {
         refuse_circles(work, self.from_model_id, self.to_model_id, self.kind).await
     }

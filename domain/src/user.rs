@@ -211,6 +211,15 @@ impl Insert for NewUser {
         }
         Ok(())
     }
+
+    async fn after_all(new: &[Self], users: &[User], work: &UnitOfWork) -> Result<()> {
+        let fields = new.iter().zip(users).filter_map(|(new, user)| Some(new.profile.clone()?.of(user.id)));
+        work.insert_all(fields.collect()).await.map_err(|error| error.within("profile"))?;
+        let accounts = new.iter().zip(users).flat_map(|(new, user)| {
+            new.accounts.iter().map(|currency| NewAccount { owner_id: user.id, currency: *currency, balance: 0 })
+        });
+        work.insert_all(accounts.collect()).await.map_err(|error| error.within("accounts")).map(|_| ())
+    }
 }
 
 impl ChangedRow for UserPatch {
