@@ -3,17 +3,16 @@
 use async_trait::async_trait;
 use entity::contents as row;
 use schemars::JsonSchema;
-use sea_orm::{ActiveValue::NotSet, ColumnTrait, Condition};
+use sea_orm::{ColumnTrait, Condition};
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::{
+    columns::{ColumnValue, changed_row, record},
     error::{Error, Result},
     id::Id,
-    record::{
-        ChangedRow, Child, FIRST_VERSION, Filter, Insert, Narrow, NewRow, OnDelete, Patch, Record, Stamp, Stored,
-    },
-    relation::{Junction, ManyToMany, Related, Relation},
+    record::{FIRST_VERSION, Filter, Insert, Narrow, NewRow, Patch, Stamp},
+    relation::{Junction, ManyToMany, Relation},
     tag::{Tag, TagId},
     unit_of_work::UnitOfWork,
     user::{User, UserId},
@@ -115,42 +114,12 @@ fn too_many_tags() -> Error {
     Error::invalid("tags", "length", format!("must have at most {MAX_TAGS} tags"))
 }
 
-impl Stored for Content {
-    type Entity = row::Entity;
-    const SORTABLE: &'static [row::Column] = &[row::Column::Title, row::Column::CreatedAt, row::Column::UpdatedAt];
-    const CHILDREN: &'static [Child] =
-        &[Child { table: "content_tags", column: "content_id", on_delete: OnDelete::Cascade }];
-
-    fn from_row(row: row::Model) -> Result<Self> {
-        let row::Model { id, version, created_at, updated_at, author_id, title, body, status } = row;
-        Ok(Self {
-            id: Id::new(id),
-            version,
-            author_id: Id::new(author_id),
-            title,
-            body,
-            status: ContentStatus::from_column(&status)?,
-            created_at: created_at.into(),
-            updated_at: updated_at.into(),
-        })
-    }
-}
-
-impl Record for Content {
-    type Filter = ContentFilter;
-    const NOUN: &'static str = "content";
-
-    fn id(&self) -> ContentId {
-        self.id
-    }
-
-    fn version(&self) -> i64 {
-        self.version
-    }
-
-    fn relations() -> &'static [&'static dyn Related] {
-        &[&Self::AUTHOR, &Self::TAGS]
-    }
+record! {
+    Content = "content" in row { author_id, title, body, status },
+    filter: ContentFilter,
+    sort: [Title, CreatedAt, UpdatedAt],
+    relations: [AUTHOR, TAGS],
+    children: [Cascade content_tags.content_id],
 }
 
 impl NewRow for NewContent {
@@ -166,7 +135,7 @@ impl NewRow for NewContent {
             author_id: author_id.uuid(),
             title,
             body,
-            status: status.unwrap_or(ContentStatus::Draft).into(),
+            status: status.unwrap_or(ContentStatus::Draft).into_column(),
         }
     }
 }
@@ -189,23 +158,7 @@ impl Insert for NewContent {
     }
 }
 
-impl ChangedRow for ContentPatch {
-    type Record = Content;
-
-    fn into_changes(self) -> row::ActiveModel {
-        let Self { title, body, status } = self;
-        row::ActiveModel {
-            id: NotSet,
-            version: NotSet,
-            created_at: NotSet,
-            updated_at: NotSet,
-            author_id: NotSet,
-            title: title.into_column(),
-            body: body.into_column(),
-            status: status.into_column(),
-        }
-    }
-}
+changed_row! { ContentPatch => Content in row { title, body, status } keeps { author_id } }
 
 impl Patch for ContentPatch {}
 
