@@ -15,8 +15,8 @@ use crate::{
     config::{Config, LogFormat, MigrateOnStart},
 };
 
-/// Tells of every migration in three lines what is said here in one; what `LOG` says of it comes later, and wins.
-const QUIET: &str = "sea_orm_migration=warn";
+/// What says in many lines of every migration what is said here in one; what `LOG` says of it comes later, and wins.
+const QUIET: &str = "sea_orm_migration=warn,sqlx::postgres::notice=warn";
 
 /// Lets events be logged to standard error from now on. A second call changes nothing.
 pub fn log(config: &Config) {

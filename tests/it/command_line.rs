@@ -75,7 +75,10 @@ on_both!(
         assert_eq!(down.code(), Some(0), "{}", down.stderr);
         let output = TestApp::run(&["serve"], &environment).await;
         assert_eq!(output.code(), Some(78), "{}", output.stderr);
-        assert!(output.stderr.contains("1 migrations are pending") && output.stderr.contains("`seabed migrate up`"));
+        assert!(
+            output.stderr.contains("migrations are pending: 1, the first is")
+                && output.stderr.contains("`seabed migrate up`")
+        );
         assert_eq!(TestApp::run(&["doctor"], &environment).await.code(), Some(1));
 
         let mut app = TestApp::start_with(&database, &[("MIGRATE_ON_START", "always"), ("LOG_FORMAT", "json")]).await;

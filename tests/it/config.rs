@@ -140,21 +140,20 @@ fn parts_make_a_url_and_a_url_wins() {
         ("DB_HOST", "db.example"),
         ("DB_PORT", "6543"),
         ("DB_USER", "ada lovelace"),
-        ("DB_PASSWORD", "p@ss/w:rd#?%"),
-        ("DB_NAME", "my app"),
+        ("DB_PASSWORD", "p@ss/w:rd#?%41"),
+        ("DB_NAME", "my app%20"),
         ("DB_SSL", "verify-full"),
     ];
     let config = read(&parts).unwrap();
     let url = config.database.url.reveal();
     assert_eq!(
         url,
-        "postgres://ada%20lovelace:p%40ss%2Fw%3Ard%23%3F%@db.example:6543/my%20app?sslmode=verify-full"
-            .replace("%@", "%25@")
+        "postgres://ada%20lovelace:p%40ss%2Fw%3Ard%23%3F%2541@db.example:6543/my%20app%2520?sslmode=verify-full"
     );
     let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
     assert_eq!(
         (options.get_host(), options.get_port(), options.get_username(), options.get_database()),
-        ("db.example", 6543, "ada lovelace", Some("my app"))
+        ("db.example", 6543, "ada lovelace", Some("my app%20"))
     );
     let both = read(&[&parts[..], &[("DATABASE_URL", "sqlite://app.db")]].concat()).unwrap();
     assert_eq!(both.database.url.reveal(), "sqlite://app.db");

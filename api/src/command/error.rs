@@ -23,7 +23,7 @@ pub enum CommandError {
     #[error(transparent)]
     Domain(#[from] Error),
     /// The database waits for migrations, and this is not the time to run them.
-    #[error("{} migrations are pending, the first is {first}", count)]
+    #[error("migrations are pending: {count}, the first is {first}")]
     PendingMigrations {
         /// How many there are.
         count: usize,

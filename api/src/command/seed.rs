@@ -13,8 +13,9 @@ use std::{
 };
 
 use domain::{
-    Account, ManualClock, NewAccount, NewContent, NewDataModel, NewRelationship, NewSetting, NewSubscription, NewTag,
-    NewTransfer, NewUser, RelationshipKind, Scope, Sql, Store, TagFilter, TagId, UnitOfWork, UserId,
+    Account, DataModelFilter, ManualClock, NewAccount, NewContent, NewDataModel, NewRelationship, NewSetting,
+    NewSubscription, NewTag, NewTransfer, NewUser, RelationshipKind, Scope, Sql, Store, TagFilter, TagId, UnitOfWork,
+    UserId,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -222,11 +223,7 @@ async fn write(work: &UnitOfWork, tags: &[TagId], people: Vec<Person>) -> domain
     let transfers = transfers(&owned().collect::<Vec<_>>(), &accounts);
     count("transfers", work.insert_all(transfers).await?.len());
 
-    let models = owned().filter_map(|(owner, person)| {
-        let model = person.model.as_ref()?;
-        Some(NewDataModel { owner_id: Some(owner), name: model.name.clone(), fields: model.fields.clone() })
-    });
-    let models = work.insert_all(models.collect::<Vec<_>>()).await?;
+    let models = work.insert_all(models(&owned().collect::<Vec<_>>(), work).await?).await?;
     count("data models", models.len());
     let kinds = [RelationshipKind::References, RelationshipKind::Contains, RelationshipKind::Extends];
     let relationships = models.windows(2).zip(kinds.into_iter().cycle()).filter_map(|(pair, kind)| match pair {
@@ -266,6 +263,18 @@ fn subscription(user_id: UserId, person: &Person) -> Option<NewSubscription> {
         period_start: *start,
         period_end: *end,
     })
+}
+
+/// The data models, but for those that outlived an owner who is made again.
+async fn models(people: &[(UserId, &Person)], work: &UnitOfWork) -> domain::Result<Vec<NewDataModel>> {
+    let mut models = Vec::new();
+    for (owner, person) in people {
+        let Some(made_up::Model { name, fields }) = &person.model else { continue };
+        if work.count(&DataModelFilter { name: Some(name.clone()), ..DataModelFilter::default() }).await? == 0 {
+            models.push(NewDataModel { owner_id: Some(*owner), name: name.clone(), fields: fields.clone() });
+        }
+    }
+    Ok(models)
 }
 
 /// Who pays does so from their first account to the first account of the next person.

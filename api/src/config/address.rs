@@ -65,8 +65,10 @@ impl Address {
             url.set_host(Some(&if bare_v6 { format!("[{host}]") } else { (*host).to_owned() })).ok()?;
         }
         url.set_port(Some(*port)).ok()?;
-        url.set_username(user).ok()?;
-        url.set_password(*password).ok()?;
+        // `Url` takes a percent sign for an escape that was made already.
+        let literally = |text: &str| text.replace('%', "%25");
+        url.set_username(&literally(user)).ok()?;
+        url.set_password(password.map(literally).as_deref()).ok()?;
         url.path_segments_mut().ok()?.push(name);
         if let Some(ssl) = ssl {
             url.query_pairs_mut().append_pair("sslmode", ssl.mode());
