@@ -7,6 +7,7 @@ mod harness;
 mod insert_all;
 mod layers;
 mod migration;
+mod readme;
 mod scoreboard;
 mod seed;
 mod transfer;
