@@ -495,6 +495,17 @@ impl UnitOfWork {
         }
     }
 
+    /// Rolls back what nobody has ended, whoever else holds a handle; one that was ended stays as it is.
+    pub(crate) fn abandon(&self) {
+        if let Ok(mut state) = self.shared.state.try_lock() {
+            state.transaction.take();
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            // A statement is under way: after it.
+            let shared = Arc::clone(&self.shared);
+            runtime.spawn(async move { drop(shared.state.lock().await.transaction.take()) });
+        }
+    }
+
     async fn why_unchanged<R: Record>(&self, id: Id<R>, version: i64) -> Result<Error> {
         Ok(match self.look_up(id).await? {
             Some(found) => version_conflict(&found, version),

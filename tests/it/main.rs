@@ -2,12 +2,20 @@
 
 mod command_line;
 mod config;
+mod connection;
+mod constraint;
 mod entity;
+mod fixture;
 mod harness;
 mod insert_all;
 mod layers;
+mod list;
 mod migration;
 mod readme;
+mod relation;
 mod scoreboard;
 mod seed;
+mod store;
 mod transfer;
+mod unit_of_work;
+mod value;
