@@ -1,6 +1,5 @@
 //! Profiles: what users tell about themselves, at most one profile each.
 
-use chrono::NaiveDate;
 use entity::profiles as row;
 use schemars::JsonSchema;
 use sea_orm::{ActiveValue::NotSet, ColumnTrait, Condition};
@@ -15,7 +14,7 @@ use crate::{
     store::Store,
     unit_of_work::UnitOfWork,
     user::{User, UserId},
-    value::{Change, Timestamp, line, web_address},
+    value::{Change, Day, Timestamp, line, web_address},
 };
 
 /// The id of a profile.
@@ -29,7 +28,7 @@ pub struct Profile {
     pub user_id: UserId,
     pub bio: Option<String>,
     pub city: Option<String>,
-    pub birth_date: Option<NaiveDate>,
+    pub birth_date: Option<Day>,
     pub avatar_url: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -43,7 +42,7 @@ pub struct ProfileFields {
     pub bio: Option<String>,
     #[validate(length(min = 1, max = 200), custom(function = "line"))]
     pub city: Option<String>,
-    pub birth_date: Option<NaiveDate>,
+    pub birth_date: Option<Day>,
     #[validate(custom(function = "web_address"))]
     pub avatar_url: Option<String>,
 }
@@ -57,7 +56,7 @@ pub struct NewProfile {
     pub bio: Option<String>,
     #[validate(length(min = 1, max = 200), custom(function = "line"))]
     pub city: Option<String>,
-    pub birth_date: Option<NaiveDate>,
+    pub birth_date: Option<Day>,
     #[validate(custom(function = "web_address"))]
     pub avatar_url: Option<String>,
 }
@@ -70,7 +69,7 @@ pub struct ProfilePatch {
     pub bio: Change<Option<String>>,
     #[validate(length(min = 1, max = 200), custom(function = "line"))]
     pub city: Change<Option<String>>,
-    pub birth_date: Change<Option<NaiveDate>>,
+    pub birth_date: Change<Option<Day>>,
     #[validate(custom(function = "web_address"))]
     pub avatar_url: Change<Option<String>>,
 }
@@ -162,7 +161,7 @@ impl Stored for Profile {
             user_id: Id::new(user_id),
             bio,
             city,
-            birth_date,
+            birth_date: birth_date.map(Day::from),
             avatar_url,
             created_at: created_at.into(),
             updated_at: updated_at.into(),
@@ -200,7 +199,7 @@ impl NewRow for NewProfile {
             user_id: user_id.uuid(),
             bio,
             city,
-            birth_date,
+            birth_date: birth_date.map(Into::into),
             avatar_url,
         }
     }
@@ -221,7 +220,7 @@ impl ChangedRow for ProfilePatch {
             user_id: NotSet,
             bio: bio.into_column(),
             city: city.into_column(),
-            birth_date: birth_date.into_column(),
+            birth_date: birth_date.map(|day| day.map(Into::into)).into_column(),
             avatar_url: avatar_url.into_column(),
         }
     }
