@@ -46,7 +46,7 @@ struct Body<'a> {
     detail: &'a str,
     /// What is wrong with which field of the input.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    #[schemars(with = "Vec<FieldProblem>")]
+    #[schemars(default, with = "Vec<FieldProblem>")]
     errors: &'a [FieldError],
     /// The id of the request, to be given when asking for help.
     request_id: &'a str,

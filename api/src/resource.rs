@@ -272,15 +272,9 @@ fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a s
     }
 }
 
-/// The parameters of a query, each at most once.
-pub(crate) fn parameters(parts: &Parts) -> Result<BTreeMap<String, String>> {
-    let mut parameters = BTreeMap::new();
-    for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
-        if parameters.insert(name.to_string(), value.into_owned()).is_some() {
-            return Err(Problem::bad_request("query", format!("the parameter {name} is there twice")));
-        }
-    }
-    Ok(parameters)
+/// The parameters of a query; the edge has seen to it that each is there at most once.
+pub(crate) fn parameters(parts: &Parts) -> BTreeMap<String, String> {
+    form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect()
 }
 
 /// A mistake in the address, however the domain found it.
@@ -312,7 +306,7 @@ impl<R: Record, S: Send + Sync> FromRequestParts<S> for Includes<R> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self> {
-        let mut parameters = parameters(parts)?;
+        let mut parameters = parameters(parts);
         let includes = parameters.remove("include").unwrap_or_default();
         unknown(&parameters, "include")?;
         let includes = Include::parse::<R>(&includes).map_err(in_query)?;
@@ -348,7 +342,7 @@ impl<R: Record> FromRequestParts<App> for ListQuery<R> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        let mut parameters = parameters(parts)?;
+        let mut parameters = parameters(parts);
         let includes = Include::parse::<R>(&parameters.remove("include").unwrap_or_default()).map_err(in_query)?;
         let limit = parameters.remove("page_size").map_or(Ok(DEFAULT_PAGE_SIZE), |size| size.parse());
         let limit = limit.ok().filter(|size| *size <= MAX_PAGE_SIZE).and_then(NonZeroU32::new).ok_or_else(|| {
@@ -379,9 +373,10 @@ impl<R: Record> OperationInput for ListQuery<R> {
         let size = ctx.schema.subschema_for::<NonZeroU32>();
         let about = format!("How many to list, at most {MAX_PAGE_SIZE}; {DEFAULT_PAGE_SIZE} if nothing is said.");
         query_parameter(operation, "page_size", &about, size);
-        query_parameter(operation, "page_token", "The next_page_token of the page before.", text.clone());
-        let about = format!("One of {}; with a minus in front, descending.", Sort::allowed::<R>().join(", "));
-        query_parameter(operation, "sort", &about, text);
+        query_parameter(operation, "page_token", "The next_page_token of the page before.", text);
+        let orders = Sort::allowed::<R>().into_iter().flat_map(|name| [name.to_owned(), format!("-{name}")]);
+        let orders = schemars::json_schema!({ "type": "string", "enum": orders.collect::<Vec<_>>() });
+        query_parameter(operation, "sort", "With a minus in front, descending; id if nothing is said.", orders);
         include_parameter::<R>(ctx, operation);
         let filter = ctx.schema.subschema_for::<R::Filter>();
         let filter = ctx.resolve_schema(&filter).clone();

@@ -8,7 +8,11 @@ use chrono::{DateTime, FixedOffset, NaiveDate};
 use sea_orm::JsonValue;
 use uuid::Uuid;
 
-use crate::{error::Result, id::Id, value::Timestamp};
+use crate::{
+    error::Result,
+    id::Id,
+    value::{Day, Timestamp},
+};
 
 /// A value that a column can hold.
 pub(crate) trait ColumnValue: Sized {
@@ -40,7 +44,7 @@ macro_rules! held_as_it_is {
         }
     )+ };
 }
-held_as_it_is!(bool, i64, f64, String, JsonValue, NaiveDate);
+held_as_it_is!(bool, i64, f64, String, JsonValue);
 
 impl<R> ColumnValue for Id<R> {
     type Column = Uuid;
@@ -62,6 +66,18 @@ impl ColumnValue for Timestamp {
     }
 
     fn from_column(column: DateTime<FixedOffset>) -> Result<Self> {
+        Ok(column.into())
+    }
+}
+
+impl ColumnValue for Day {
+    type Column = NaiveDate;
+
+    fn into_column(self) -> NaiveDate {
+        self.into()
+    }
+
+    fn from_column(column: NaiveDate) -> Result<Self> {
         Ok(column.into())
     }
 }

@@ -1,6 +1,5 @@
 //! Profiles: what users tell about themselves, at most one profile each.
 
-use chrono::NaiveDate;
 use entity::profiles as row;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +14,7 @@ use crate::{
     store::Store,
     unit_of_work::UnitOfWork,
     user::{User, UserId},
-    value::{Change, Timestamp, line, web_address},
+    value::{Change, Day, Timestamp, line, web_address},
 };
 
 /// The id of a profile.
@@ -29,7 +28,7 @@ pub struct Profile {
     pub user_id: UserId,
     pub bio: Option<String>,
     pub city: Option<String>,
-    pub birth_date: Option<NaiveDate>,
+    pub birth_date: Option<Day>,
     pub avatar_url: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -43,7 +42,7 @@ pub struct ProfileFields {
     pub bio: Option<String>,
     #[validate(length(min = 1, max = 200), custom(function = "line"))]
     pub city: Option<String>,
-    pub birth_date: Option<NaiveDate>,
+    pub birth_date: Option<Day>,
     #[validate(custom(function = "web_address"))]
     pub avatar_url: Option<String>,
 }
@@ -57,7 +56,7 @@ pub struct NewProfile {
     pub bio: Option<String>,
     #[validate(length(min = 1, max = 200), custom(function = "line"))]
     pub city: Option<String>,
-    pub birth_date: Option<NaiveDate>,
+    pub birth_date: Option<Day>,
     #[validate(custom(function = "web_address"))]
     pub avatar_url: Option<String>,
 }
@@ -70,7 +69,7 @@ pub struct ProfilePatch {
     pub bio: Change<Option<String>>,
     #[validate(length(min = 1, max = 200), custom(function = "line"))]
     pub city: Change<Option<String>>,
-    pub birth_date: Change<Option<NaiveDate>>,
+    pub birth_date: Change<Option<Day>>,
     #[validate(custom(function = "web_address"))]
     pub avatar_url: Change<Option<String>>,
 }

@@ -57,7 +57,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Position {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self> {
-        let mut parameters = parameters(parts)?;
+        let mut parameters = parameters(parts);
         let position = parameters.remove("position").map(|position| position.parse()).transpose();
         unknown(&parameters, "position")?;
         position.map(Self).map_err(|_| Problem::bad_request("query", "the parameter position must be an integer"))

@@ -131,7 +131,7 @@ fn profile(chance: &mut StdRng, avatar_url: Option<String>) -> ProfileFields {
     ProfileFields {
         bio: chance.random_bool(0.8).then_some(bio),
         city: Some(city.to_owned()),
-        birth_date: born.filter(|_| chance.random_bool(0.7)),
+        birth_date: born.filter(|_| chance.random_bool(0.7)).map(Into::into),
         avatar_url,
     }
 }
