@@ -3,6 +3,7 @@
 mod app;
 mod body;
 pub mod command;
+pub mod config;
 mod edge;
 mod health;
 mod openapi;
@@ -11,6 +12,7 @@ mod problem;
 mod resource;
 mod route;
 mod server;
+pub mod wiring;
 
 pub use app::{App, Limits};
 pub use server::{router, serve};

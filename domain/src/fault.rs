@@ -50,8 +50,63 @@ pub(crate) fn translate<E: EntityTrait>(error: DbErr) -> Error {
     }
 }
 
-/// The violated constraint, if that is what the error is about.
+/// Translates an error from a statement that may be on any table: which one, the name of a violated constraint says.
+pub(crate) fn translate_any(error: DbErr) -> Error {
+    let named = |name: &str| TABLES.iter().find_map(|table| table.columns_if_named(name));
+    match violation_of(&error, |name| named(name).unwrap_or_default()) {
+        Some(violation) => violation.into_error(),
+        None => unavailable(error),
+    }
+}
+
+/// A table of the schema, as far as it is needed to read the names of its constraints.
+struct Table {
+    name: &'static str,
+    columns: fn() -> Vec<String>,
+}
+
+macro_rules! tables {
+    ($($table:ident),+ $(,)?) => {
+        const TABLES: &[Table] = &[$(
+            Table { name: stringify!($table), columns: columns_of::<entity::$table::Entity> }
+        ),+];
+    };
+}
+tables!(
+    accounts,
+    content_tags,
+    contents,
+    data_models,
+    idempotency_keys,
+    profiles,
+    relationships,
+    settings,
+    subscriptions,
+    tags,
+    transfers,
+    users,
+);
+
+impl Table {
+    /// The columns that the constraint of that name is about, if it is one of this table.
+    fn columns_if_named(&self, constraint: &str) -> Option<Vec<String>> {
+        let (_kind, rest) = constraint.split_once('_')?;
+        let rest = rest.strip_prefix(self.name)?;
+        rest.starts_with('_').then(|| columns_of_constraint(rest, &(self.columns)()))
+    }
+}
+
+fn columns_of<E: EntityTrait>() -> Vec<String> {
+    E::Column::iter().map(|column| column.as_str().to_owned()).collect()
+}
+
+/// The violated constraint of the table of `E`, if that is what the error is about.
 pub(crate) fn violation<E: EntityTrait>(error: &DbErr) -> Option<Violation> {
+    violation_of(error, |name| columns_of_constraint(name, &columns_of::<E>()))
+}
+
+/// The violated constraint, if that is what the error is about, and its columns, which are read out of its name.
+fn violation_of(error: &DbErr, columns_of_name: impl Fn(&str) -> Vec<String>) -> Option<Violation> {
     let database = database_error(error)?;
     let code = database.code()?;
     let kind = match code.as_ref() {
@@ -63,15 +118,14 @@ pub(crate) fn violation<E: EntityTrait>(error: &DbErr) -> Option<Violation> {
         "22001" | "22003" | "22021" | "22P05" => Constraint::Value,
         _ => return None,
     };
-    let columns = E::Column::iter().map(|column| column.as_str().to_owned()).collect::<Vec<_>>();
     let named = if let Some(postgres) = database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
         match (postgres.constraint(), postgres.column()) {
-            (Some(name), _) => columns_of_constraint(name, &columns),
+            (Some(name), _) => columns_of_name(name),
             (None, Some(column)) => vec![column.to_owned()],
             (None, None) => Vec::new(),
         }
     } else {
-        columns_of_sqlite_message(database.message(), &columns)
+        columns_of_sqlite_message(database.message(), columns_of_name)
     };
     Some(Violation { kind, columns: named })
 }
@@ -94,13 +148,13 @@ fn ends_with_word(text: &str, word: &str) -> bool {
 
 /// SQLite says `UNIQUE constraint failed: users.email, users.name`, `… failed: index 'uq_users_email'`, or
 /// `CHECK constraint failed: ck_users_role`; of a foreign key it says nothing more.
-fn columns_of_sqlite_message(message: &str, columns: &[String]) -> Vec<String> {
+fn columns_of_sqlite_message(message: &str, columns_of_name: impl Fn(&str) -> Vec<String>) -> Vec<String> {
     let Some((_, named)) = message.split_once("constraint failed: ") else { return Vec::new() };
     if let Some(index) = named.strip_prefix("index ") {
-        return columns_of_constraint(index.trim_matches('\''), columns);
+        return columns_of_name(index.trim_matches('\''));
     }
     if !named.contains('.') {
-        return columns_of_constraint(named, columns);
+        return columns_of_name(named);
     }
     named.split(", ").filter_map(|column| column.split_once('.')).map(|(_, column)| column.to_owned()).collect()
 }
@@ -187,10 +241,11 @@ mod tests {
 
     #[test]
     fn sqlite_names_columns_an_index_or_a_check() {
-        let of = columns(&["id", "email", "role"]);
-        assert_eq!(columns_of_sqlite_message("UNIQUE constraint failed: users.id, users.email", &of), ["id", "email"]);
-        assert_eq!(columns_of_sqlite_message("UNIQUE constraint failed: index 'uq_users_email'", &of), ["email"]);
-        assert_eq!(columns_of_sqlite_message("CHECK constraint failed: ck_users_role", &of), ["role"]);
-        assert_eq!(columns_of_sqlite_message("FOREIGN KEY constraint failed", &of), Vec::<String>::new());
+        let columns = columns(&["id", "email", "role"]);
+        let of = |name: &str| columns_of_constraint(name, &columns);
+        assert_eq!(columns_of_sqlite_message("UNIQUE constraint failed: users.id, users.email", of), ["id", "email"]);
+        assert_eq!(columns_of_sqlite_message("UNIQUE constraint failed: index 'uq_users_email'", of), ["email"]);
+        assert_eq!(columns_of_sqlite_message("CHECK constraint failed: ck_users_role", of), ["role"]);
+        assert_eq!(columns_of_sqlite_message("FOREIGN KEY constraint failed", of), Vec::<String>::new());
     }
 }

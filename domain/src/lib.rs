@@ -5,6 +5,7 @@
 //! `api` crate. Generated entities, SeaORM's conditions and its connection stay in here. To add a noun, write its
 //! migration, refresh the entities, and copy the shape of `tag.rs`.
 
+mod columns;
 mod connection;
 mod error;
 mod fault;

@@ -75,6 +75,12 @@ impl Sort {
         self.by.and_then(column::<R>)
     }
 
+    /// The text that [`parse`](Self::parse) reads.
+    pub(crate) fn text(&self) -> String {
+        let direction = if self.descending { "-" } else { "" };
+        format!("{direction}{}", self.by.unwrap_or("id"))
+    }
+
     pub(crate) fn is_descending(&self) -> bool {
         self.descending
     }
@@ -83,6 +89,8 @@ impl Sort {
 /// A place in a list: just after a record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cursor {
+    /// The order in which it is a place, as [`Sort::parse`] reads it.
+    pub(crate) order: String,
     pub(crate) key: Option<Key>,
     pub(crate) id: Uuid,
 }

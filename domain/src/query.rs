@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     fault,
     id::Id,
-    page::{Cursor, Key, Listing, Page},
+    page::{Cursor, Key, Listing, Page, Sort},
     record::{Child, Filter, OnDelete, Record, Row, column},
     value::Timestamp,
 };
@@ -42,12 +42,16 @@ pub(crate) async fn list<F: Filter, C: ConnectionTrait>(
     let id = || Expr::col(Alias::new(ID));
     let mut select = <F::Record as crate::record::Stored>::Entity::find().filter(filter.condition());
     if let Some(after) = page.after.clone() {
+        let foreign = || Error::invalid("page_token", "page_token", "belongs to a list in another order");
+        if after.order != page.sort.text() {
+            return Err(foreign());
+        }
         let (place, reached) = match (by, after.key) {
             (Some(by), Some(key)) => {
                 (Expr::tuple([Expr::col(by), id()]), Expr::tuple([Expr::val(key.into_value()), Expr::val(after.id)]))
             }
             (None, None) => (id(), Expr::val(after.id)),
-            _ => return Err(Error::invalid("page_token", "page_token", "belongs to a list in another order")),
+            _ => return Err(foreign()),
         };
         select = select.filter(if page.sort.is_descending() { place.lt(reached) } else { place.gt(reached) });
     }
@@ -60,20 +64,20 @@ pub(crate) async fn list<F: Filter, C: ConnectionTrait>(
 
     let more = rows.len() as u64 > limit;
     let rows = rows.into_iter().take(page.limit.get() as usize).collect::<Vec<_>>();
-    let next = rows.last().filter(|_| more).map(|row| cursor::<F::Record>(row, by)).transpose()?;
+    let next = rows.last().filter(|_| more).map(|row| cursor::<F::Record>(row, &page.sort)).transpose()?;
     let records = rows.into_iter().map(<F::Record as crate::record::Stored>::from_row).collect::<Result<_>>()?;
     Ok(Listing { records, next })
 }
 
-fn cursor<R: Record>(row: &Row<R>, by: Option<crate::record::Column<R>>) -> Result<Cursor> {
+fn cursor<R: Record>(row: &Row<R>, sort: &Sort) -> Result<Cursor> {
     let unsortable =
         || Error::internal("a list was sorted by a column without an order", sea_orm::DbErr::Type(R::NOUN.to_owned()));
     let id = column::<R>(ID).and_then(|id| match row.get(id) {
         sea_orm::Value::Uuid(id) => id,
         _ => None,
     });
-    let key = by.map(|by| Key::from_value(row.get(by)).ok_or_else(unsortable)).transpose()?;
-    Ok(Cursor { key, id: id.ok_or_else(unsortable)? })
+    let key = sort.column::<R>().map(|by| Key::from_value(row.get(by)).ok_or_else(unsortable)).transpose()?;
+    Ok(Cursor { order: sort.text(), key, id: id.ok_or_else(unsortable)? })
 }
 
 pub(crate) async fn count<F: Filter, C: ConnectionTrait>(connection: &C, filter: &F) -> Result<u64> {

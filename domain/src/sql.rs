@@ -48,11 +48,11 @@ impl Sql {
 
     pub(crate) async fn execute<C: ConnectionTrait>(self, connection: &C) -> Result<u64> {
         let result = connection.execute_raw(self.statement(connection)).await;
-        result.map(|result| result.rows_affected()).map_err(fault::unavailable)
+        result.map(|result| result.rows_affected()).map_err(fault::translate_any)
     }
 
     pub(crate) async fn query<C: ConnectionTrait>(self, connection: &C) -> Result<Rows> {
-        connection.query_all_raw(self.statement(connection)).await.map(Rows).map_err(fault::unavailable)
+        connection.query_all_raw(self.statement(connection)).await.map(Rows).map_err(fault::translate_any)
     }
 }
 

@@ -87,6 +87,13 @@ impl Store {
         })
     }
 
+    /// Another handle to the same data, for what shall come out the same in every run: it takes the time from this clock,
+    /// and its ids follow from the seed.
+    #[must_use]
+    pub fn seeded(&self, seed: u64, clock: impl Clock) -> Self {
+        Self { clock: Arc::new(clock), ids: Arc::new(IdSource::new(Some(seed))), ..self.clone() }
+    }
+
     /// Which kind of database it is.
     pub fn database(&self) -> Database {
         match self.connections.backend() {
@@ -202,7 +209,8 @@ impl Store {
         F: Fn(UnitOfWork) -> Fut,
         Fut: Future<Output = Result<T>>,
     {
-        let unit = self.unit_of_work().await?;
+        // Also when the work panics: then a handle that somebody else still holds must not keep the transaction.
+        let unit = OpenWork(self.unit_of_work().await?);
         match work(unit.clone()).await {
             Ok(value) => unit.end(Ending::Commit).await.map(|()| value),
             Err(error) => {
@@ -229,7 +237,7 @@ impl Store {
         };
         let transaction = self.connections.writer.begin_with_options(options).await.map_err(|error| {
             let error = fault::unavailable(error);
-            let pool = self.pool_status();
+            let pool = status_of(&self.connections.writer);
             match error {
                 // The pool waited for a connection that it could not open, rather than for one that is in use.
                 Error::Unavailable { reason: Unavailable::PoolExhausted, cause } if pool.open < pool.max => {
@@ -259,17 +267,7 @@ impl Store {
 
     /// How many connections there are. On SQLite the readers are meant.
     pub fn pool_status(&self) -> PoolStatus {
-        let (open, idle, max) = match self.database() {
-            Database::Sqlite => {
-                let pool = self.reader().get_sqlite_connection_pool();
-                (pool.size(), pool.num_idle(), pool.options().get_max_connections())
-            }
-            Database::Postgres => {
-                let pool = self.reader().get_postgres_connection_pool();
-                (pool.size(), pool.num_idle(), pool.options().get_max_connections())
-            }
-        };
-        PoolStatus { open, idle: u32::try_from(idle).unwrap_or(u32::MAX), max }
+        status_of(self.reader())
     }
 
     /// Whether the database answers.
@@ -306,12 +304,32 @@ impl OpenWork {
     }
 }
 
+impl Drop for OpenWork {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
 impl std::ops::Deref for OpenWork {
     type Target = UnitOfWork;
 
     fn deref(&self) -> &UnitOfWork {
         &self.0
     }
+}
+
+fn status_of(connection: &DatabaseConnection) -> PoolStatus {
+    let (open, idle, max) = match connection.get_database_backend() {
+        DbBackend::Sqlite => {
+            let pool = connection.get_sqlite_connection_pool();
+            (pool.size(), pool.num_idle(), pool.options().get_max_connections())
+        }
+        _ => {
+            let pool = connection.get_postgres_connection_pool();
+            (pool.size(), pool.num_idle(), pool.options().get_max_connections())
+        }
+    };
+    PoolStatus { open, idle: u32::try_from(idle).unwrap_or(u32::MAX), max }
 }
 
 /// Runs to the end in a task of its own, whether or not the caller still waits: a cancelled `BEGIN` would leave the

@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use unicode_normalization::UnicodeNormalization;
 use validator::{ValidateEmail, ValidateLength, ValidateRange, ValidateUrl, ValidationError};
 
+use crate::columns::ColumnValue;
+
 /// The years that RFC 3339 can write.
 const YEARS: RangeInclusive<i32> = 0..=9999;
 
@@ -142,10 +144,13 @@ impl<T> Change<T> {
         }
     }
 
-    pub(crate) fn into_column<V: Into<sea_orm::Value> + From<T>>(self) -> sea_orm::ActiveValue<V> {
+    pub(crate) fn into_column(self) -> sea_orm::ActiveValue<T::Column>
+    where
+        T: ColumnValue,
+    {
         match self {
             Self::Keep => sea_orm::ActiveValue::NotSet,
-            Self::Set(value) => sea_orm::ActiveValue::Set(value.into()),
+            Self::Set(value) => sea_orm::ActiveValue::Set(value.into_column()),
         }
     }
 }
@@ -293,22 +298,23 @@ macro_rules! text_enum {
             pub const fn as_str(self) -> &'static str {
                 match self { $( Self::$variant => $text ),+ }
             }
+        }
 
-            /// Reads what a row holds; a check constraint keeps anything else out.
-            pub(crate) fn from_column(text: &str) -> $crate::error::Result<Self> {
-                match text {
+        impl $crate::columns::ColumnValue for $name {
+            type Column = String;
+
+            fn into_column(self) -> String {
+                self.as_str().to_owned()
+            }
+
+            fn from_column(column: String) -> $crate::error::Result<Self> {
+                match column.as_str() {
                     $( $text => Ok(Self::$variant), )+
                     _ => Err($crate::error::Error::internal(
                         concat!("a row holds an unknown ", stringify!($name)),
-                        sea_orm::DbErr::Type(text.to_owned()),
+                        sea_orm::DbErr::Type(column),
                     )),
                 }
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(value: $name) -> Self {
-                value.as_str().to_owned()
             }
         }
 

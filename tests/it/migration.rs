@@ -17,13 +17,12 @@ async fn on_sqlite(test: impl AsyncFn(&str, &DatabaseConnection)) {
     database.close().await.unwrap();
 }
 
-/// Runs a test on a PostgreSQL database of its own, if there is a server.
-async fn on_postgres(test: impl AsyncFn(&str, &DatabaseConnection)) {
-    let Some(server) = tests::postgres::url().await else { return };
-    let administration = connect(&server).await.unwrap();
+/// Runs a test on a database of its own on a PostgreSQL server.
+async fn on_postgres(server: &str, test: impl AsyncFn(&str, &DatabaseConnection)) {
+    let administration = connect(server).await.unwrap();
     let name = format!("migration_{:016x}", rand::random::<u64>());
     administration.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
-    let mut url = url::Url::parse(&server).unwrap();
+    let mut url = url::Url::parse(server).unwrap();
     url.set_path(&name);
     let database = connect(url.as_str()).await.unwrap();
     test(url.as_str(), &database).await;
@@ -33,18 +32,21 @@ async fn on_postgres(test: impl AsyncFn(&str, &DatabaseConnection)) {
 }
 
 /// The same test on both databases.
-macro_rules! on_both {
+macro_rules! on_empty_databases {
     ($($test:ident)*) => {
         mod sqlite {
             $(#[tokio::test] async fn $test() { super::on_sqlite(super::$test).await; })*
         }
         mod postgres {
-            $(#[tokio::test] async fn $test() { super::on_postgres(super::$test).await; })*
+            $(#[tokio::test] async fn $test() {
+                let server = tests::or_skip!(tests::postgres::shared().await).url("postgres");
+                super::on_postgres(&server, super::$test).await;
+            })*
         }
     };
 }
 
-on_both! {
+on_empty_databases! {
     every_migration_leaves_no_trace
     the_avatar_comes_and_goes
     to_stops_exactly_there
