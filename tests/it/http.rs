@@ -91,6 +91,11 @@ impl Service {
         self.shutdown.take().unwrap().send(()).unwrap();
     }
 
+    /// Whether it has ended: then a process of its own would be gone, with all its connections.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_finished()
+    }
+
     /// Waits until it has ended.
     pub(crate) async fn wait(self) {
         tokio::time::timeout(PATIENCE, self.ended).await.expect("the service ends").unwrap();

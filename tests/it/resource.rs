@@ -374,6 +374,42 @@ fn both_databases_answer_alike() {
 }
 
 on_both!(
+    /// A page begins after the last record of the one before, wherever that record is now.
+    async fn pages_stay_right_while_records_come_and_go(database: TestDatabase) {
+        let service = Service::start(&database).await;
+        let tag = async |name: String| service.create("/v1/tags", &json!({ "name": name })).await;
+        let mut made = Vec::new();
+        for n in 10..50 {
+            made.push(tag(format!("{n}")).await);
+        }
+        for sort in ["name", "-name", "id"] {
+            let (mut seen, mut gone) = (Vec::new(), BTreeSet::new());
+            let mut path = format!("/v1/tags?page_size=7&sort={sort}");
+            loop {
+                let page = service.get(&path).await.expect(200);
+                let items = page["items"].as_array().unwrap();
+                seen.extend(items.iter().map(|item| item["name"].as_str().unwrap().to_owned()));
+                let Some(token) = page["next_page_token"].as_str() else { break };
+                path = format!("/v1/tags?page_size=7&sort={sort}&page_token={token}");
+                // The very record that the next page begins after goes, and others come on either side of it.
+                let last = items.last().unwrap();
+                let id = last["id"].as_str().unwrap();
+                assert_eq!(service.delete(&format!("/v1/tags/{id}"), 1).await.status, 204);
+                gone.insert(last["name"].clone().to_string());
+                for side in ["0", "9"] {
+                    tag(format!("{side} {sort} {}", seen.len())).await;
+                }
+            }
+            let unique = seen.iter().collect::<BTreeSet<_>>();
+            assert_eq!(unique.len(), seen.len(), "none is there twice");
+            made.retain(|record| {
+                assert!(unique.contains(&record["name"].as_str().unwrap().to_owned()), "{record} was passed over");
+                !gone.contains(&record["name"].to_string())
+            });
+        }
+        assert!(made.len() > 10, "some were there all the time");
+    }
+
     async fn the_profile_of_a_user_is_found_set_replaced_and_cleared(database: TestDatabase) {
         let service = Service::start(&database).await;
         let user = service.create("/v1/users", &json!({"email": "a@example.com", "name": "A"})).await;

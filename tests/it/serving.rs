@@ -104,6 +104,7 @@ fn requests_under_way_finish_when_the_service_ends() {
         assert!(idle.is_closed().await, "nobody waits for the next request");
 
         for (connection, body) in begun.iter_mut().zip(&bodies) {
+            assert!(!service.has_ended(), "it waits for them");
             connection.send(body).await;
             let answer = connection.answer().await.unwrap();
             answer.expect(201);
