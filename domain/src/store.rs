@@ -112,17 +112,17 @@ impl Store {
 
     /// Looks a record up that may not be there.
     pub async fn look_up<R: Record>(&self, id: Id<R>) -> Result<Option<R>> {
-        query::look_up(self.reader(), id).await
+        self.read(query::look_up(self.reader(), id)).await
     }
 
     /// A page of the records that pass the filter.
     pub async fn list<F: Filter>(&self, filter: &F, page: &Page) -> Result<Listing<F::Record>> {
-        query::list(self.reader(), filter, page).await
+        self.read(query::list(self.reader(), filter, page)).await
     }
 
     /// How many records pass the filter.
     pub async fn count<F: Filter>(&self, filter: &F) -> Result<u64> {
-        query::count(self.reader(), filter).await
+        self.read(query::count(self.reader(), filter)).await
     }
 
     /// The related records of many records, in one statement. A record without any has no entry.
@@ -133,7 +133,7 @@ impl Store {
     ) -> Result<HashMap<Id<F>, Vec<T>>> {
         let parents = of.iter().map(|id| id.uuid()).collect::<Vec<_>>();
         let mut related = HashMap::<_, Vec<_>>::new();
-        for (parent, record) in relation.pairs(self.reader(), &parents).await? {
+        for (parent, record) in self.read(relation.pairs(self.reader(), &parents)).await? {
             related.entry(Id::new(parent)).or_default().push(record);
         }
         Ok(related)
@@ -141,7 +141,7 @@ impl Store {
 
     /// Loads what is to be included with the records: one statement for each relation, however many records there are.
     pub async fn with_related<R: Record>(&self, records: Vec<R>, includes: &[Include]) -> Result<Vec<View<R>>> {
-        relation::with_related(self, records, includes).await
+        self.read(relation::with_related(self, records, includes)).await
     }
 
     /// Makes one record, in a unit of work of its own. See [`UnitOfWork::insert`].
@@ -169,7 +169,7 @@ impl Store {
 
     /// Runs a query of your own, outside of any transaction.
     pub async fn query(&self, sql: Sql) -> Result<Rows> {
-        sql.query(self.reader()).await
+        self.read(sql.query(self.reader())).await
     }
 
     /// Does work in one transaction: commits if it returns `Ok`, undoes everything if it returns an error or panics, and
@@ -235,17 +235,12 @@ impl Store {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let transaction = self.connections.writer.begin_with_options(options).await.map_err(|error| {
-            let error = fault::unavailable(error);
-            let pool = status_of(&self.connections.writer);
-            match error {
-                // The pool waited for a connection that it could not open, rather than for one that is in use.
-                Error::Unavailable { reason: Unavailable::PoolExhausted, cause } if pool.open < pool.max => {
-                    Error::Unavailable { reason: Unavailable::Network, cause }
-                }
-                error => error,
-            }
-        })?;
+        let transaction = self
+            .connections
+            .writer
+            .begin_with_options(options)
+            .await
+            .map_err(|error| why_none(&self.connections.writer, fault::unavailable(error)))?;
         Ok(UnitOfWork::new(transaction, self.clock.now(), Arc::clone(&self.ids)))
     }
 
@@ -279,6 +274,10 @@ impl Store {
     /// [`Unavailable::Closed`].
     pub async fn close(&self) {
         self.connections.close().await;
+    }
+
+    async fn read<T>(&self, reading: impl Future<Output = Result<T>>) -> Result<T> {
+        reading.await.map_err(|error| why_none(self.reader(), error))
     }
 
     pub(crate) fn reader(&self) -> &DatabaseConnection {
@@ -315,6 +314,17 @@ impl std::ops::Deref for OpenWork {
 
     fn deref(&self) -> &UnitOfWork {
         &self.0
+    }
+}
+
+/// Whether a pool that gave no connection waited for one in use, or for one that it could not open.
+fn why_none(pool: &DatabaseConnection, error: Error) -> Error {
+    let status = status_of(pool);
+    match error {
+        Error::Unavailable { reason: Unavailable::PoolExhausted, cause } if status.open < status.max => {
+            Error::Unavailable { reason: Unavailable::Network, cause }
+        }
+        error => error,
     }
 }
 
