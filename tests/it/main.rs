@@ -22,5 +22,6 @@ mod seed;
 mod serving;
 mod store;
 mod transfer;
+mod typing;
 mod unit_of_work;
 mod value;

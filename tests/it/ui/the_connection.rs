@@ -1,0 +1,7 @@
+//! error: E0616
+
+use domain::*;
+
+pub fn reaches_through(store: Store) {
+    let _ = store.connections;
+}

@@ -1,0 +1,3 @@
+//! error: E0603
+
+pub fn names<R: domain::record::Stored>() {}
