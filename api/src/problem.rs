@@ -11,6 +11,9 @@ use domain::{Cause, Error, FieldError, Unavailable};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+/// What a handler gives.
+pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
+
 /// The media type of a problem.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 

@@ -5,13 +5,13 @@
 //! about it. Where a field is more than a column, write the `impl` by hand, as `user.rs` does for what is new.
 
 use chrono::{DateTime, FixedOffset, NaiveDate};
-use sea_orm::JsonValue;
+use sea_orm::{ActiveValue, JsonValue};
 use uuid::Uuid;
 
 use crate::{
     error::Result,
     id::Id,
-    value::{Day, Timestamp},
+    value::{Change, Day, Timestamp},
 };
 
 /// A value that a column can hold.
@@ -91,6 +91,19 @@ impl<T: ColumnValue<Column: sea_orm::sea_query::Nullable>> ColumnValue for Optio
 
     fn from_column(column: Self::Column) -> Result<Self> {
         column.map(T::from_column).transpose()
+    }
+}
+
+impl<T> Change<T> {
+    /// The column, set or not.
+    pub(crate) fn into_column(self) -> ActiveValue<T::Column>
+    where
+        T: ColumnValue,
+    {
+        match self {
+            Self::Keep => ActiveValue::NotSet,
+            Self::Set(value) => ActiveValue::Set(value.into_column()),
+        }
     }
 }
 

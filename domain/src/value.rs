@@ -8,8 +8,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use unicode_normalization::UnicodeNormalization;
 use validator::{ValidateEmail, ValidateLength, ValidateRange, ValidateUrl, ValidationError};
 
-use crate::columns::ColumnValue;
-
 /// The years that RFC 3339 can write.
 const YEARS: RangeInclusive<i32> = 0..=9999;
 
@@ -147,16 +145,6 @@ impl<T> Change<T> {
         match self {
             Self::Keep => Change::Keep,
             Self::Set(value) => Change::Set(f(value)),
-        }
-    }
-
-    pub(crate) fn into_column(self) -> sea_orm::ActiveValue<T::Column>
-    where
-        T: ColumnValue,
-    {
-        match self {
-            Self::Keep => sea_orm::ActiveValue::NotSet,
-            Self::Set(value) => sea_orm::ActiveValue::Set(value.into_column()),
         }
     }
 }

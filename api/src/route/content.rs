@@ -19,8 +19,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     app::App,
     body::Body,
-    problem::Problem,
-    resource::{Deleted, LinkIds, RecordId, Result, describe, parameters, query_parameter, resource, unknown},
+    extract::{LinkIds, RecordId, parameters, query_parameter, unknown},
+    problem::{Problem, Result},
+    reply::Deleted,
+    resource::{describe, resource},
 };
 
 pub(super) fn routes() -> ApiRouter<App> {
