@@ -19,6 +19,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
 };
+use serde_path_to_error::Segment;
 
 use crate::problem::Problem;
 
@@ -59,7 +60,7 @@ pub(crate) fn read<T: DeserializeOwned + JsonSchema>(bytes: &[u8]) -> Result<T, 
         return Err(Problem::bad_request("body", "the body is empty: JSON is expected"));
     }
     let Err(error) = serde_json::from_slice::<Strict>(bytes) else {
-        return serde_json::from_slice(bytes).map_err(|error| explain::<T>(bytes, &error));
+        return serde_json::from_slice(bytes).map_err(|_| explain::<T>(bytes));
     };
     let offset = offset(bytes, error.line(), error.column());
     let mut text = error.to_string();
@@ -75,17 +76,9 @@ fn offset(bytes: &[u8], line: usize, column: usize) -> usize {
 }
 
 /// Says what is wrong with JSON that is not a `T`. Only requests that are refused anyway pay for looking twice.
-fn explain<T: JsonSchema>(bytes: &[u8], error: &serde_json::Error) -> Problem {
+fn explain<T: DeserializeOwned + JsonSchema>(bytes: &[u8]) -> Problem {
     let found = findings::<T>(bytes).unwrap_or_default();
-    if found.is_empty() {
-        let mut text = error.to_string();
-        text.truncate(text.rfind(" at line").unwrap_or(text.len()));
-        // The shape is right and the value is not, such as 31 February.
-        let value = text.starts_with("invalid value: string") || text.starts_with("unknown variant");
-        let status = if value { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
-        let code = if value { "invalid" } else { "shape" };
-        return Problem::new(status, code, format!("the body is not what is expected here: {text}"));
-    }
+    let found = if found.is_empty() { vec![finding::<T>(bytes)] } else { found };
     let values_only = found.iter().all(|(shape, _)| !shape);
     let errors = found.into_iter().map(|(_, error)| error).collect();
     if values_only {
@@ -105,6 +98,39 @@ fn findings<T: JsonSchema>(bytes: &[u8]) -> Option<Vec<(bool, FieldError)>> {
         findings.add(&error);
     }
     Some(findings.0)
+}
+
+/// The first thing that is wrong with a value whose schema has nothing to say: an integer that does not fit, or a time
+/// that no database has a place for.
+fn finding<T: DeserializeOwned>(bytes: &[u8]) -> (bool, FieldError) {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let (path, message) = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Ok(_) => (String::new(), String::new()),
+        Err(error) => (error.path().iter().map(pointer).collect(), error.inner().to_string()),
+    };
+    let is = |start: &str| message.starts_with(start);
+    if is("invalid value: string") || is("unknown variant") {
+        let (_, expected) = message.rsplit_once("expected ").unwrap_or(("", "another value"));
+        let expected = expected.split(" at line").next().unwrap_or_default();
+        return (false, FieldError { pointer: path, code: "format".into(), message: format!("must be {expected}") });
+    }
+    let (code, message) = if is("invalid type: floating point") || is("invalid value: integer") {
+        ("type", "must be a whole number that fits, written without a fraction")
+    } else {
+        ("shape", "does not have the expected shape")
+    };
+    (true, FieldError { pointer: path, code: code.into(), message: message.to_owned() })
+}
+
+/// One step of a JSON pointer.
+fn pointer(segment: &Segment) -> String {
+    match segment {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key: name } | Segment::Enum { variant: name } => {
+            format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+        }
+        Segment::Unknown => String::new(),
+    }
 }
 
 /// What is wrong, each with whether it is about the shape rather than a value.
@@ -141,14 +167,13 @@ impl Findings {
                 self.shape(at, "id", domain::NotAnId.to_string());
             }
             ValidationErrorKind::Format { format } => self.value(at, "format", format!("must be a valid {format}")),
-            // Lengths and ranges: the same codes as the validator's.
-            ValidationErrorKind::MinLength { .. }
-            | ValidationErrorKind::MaxLength { .. }
-            | ValidationErrorKind::MinItems { .. }
-            | ValidationErrorKind::MaxItems { .. } => self.value(at, "length", error.to_string()),
-            ValidationErrorKind::Minimum { .. } | ValidationErrorKind::Maximum { .. } => {
-                self.value(at, "range", error.to_string());
-            }
+            // Lengths and ranges: the same codes as the validator's, and never the value, which may be long.
+            ValidationErrorKind::MinLength { limit } => self.at_least(at, *limit, "characters"),
+            ValidationErrorKind::MaxLength { limit } => self.at_most(at, *limit, "characters"),
+            ValidationErrorKind::MinItems { limit } => self.at_least(at, *limit, "items"),
+            ValidationErrorKind::MaxItems { limit } => self.at_most(at, *limit, "items"),
+            ValidationErrorKind::Minimum { limit } => self.value(at, "range", format!("must be at least {limit}")),
+            ValidationErrorKind::Maximum { limit } => self.value(at, "range", format!("must be at most {limit}")),
             _ => self.shape(at, "shape", "does not have the expected shape"),
         }
     }
@@ -168,6 +193,14 @@ impl Findings {
         if allowed.is_empty() {
             others.into_iter().for_each(|other| self.add(other));
         }
+    }
+
+    fn at_least(&mut self, pointer: &str, limit: u64, of: &str) {
+        self.value(pointer, "length", format!("must have at least {limit} {of}"));
+    }
+
+    fn at_most(&mut self, pointer: &str, limit: u64, of: &str) {
+        self.value(pointer, "length", format!("must have at most {limit} {of}"));
     }
 
     fn shape(&mut self, pointer: impl Into<String>, code: &'static str, message: impl Into<String>) {

@@ -1,7 +1,7 @@
 //! What holds for every request, before a route sees it and after it answered: an id, limits of size, time and number,
 //! and problems written down.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -22,13 +22,13 @@ const MAX_URI_BYTES: usize = 8 * 1024;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// The outermost layer.
-pub(crate) async fn edge(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn edge(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!("request", id, %method, path);
 
-    let answer = AssertUnwindSafe(answer(&app, request, next)).catch_unwind().instrument(span.clone()).await;
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
     let mut response = answer.unwrap_or_else(|_| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong here").into_response()
     });
@@ -66,7 +66,9 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-async fn answer(app: &App, request: Request, next: Next) -> Response {
+/// The layer below it, for all but those who ask for the service's health: they must get an answer above all when there
+/// is too much to do.
+pub(crate) async fn limited(State(app): State<App>, request: Request, next: Next) -> Response {
     let Ok(_permit) = app.permits().try_acquire() else {
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many requests are under way")
             .with_retry_after(Duration::from_secs(1))
@@ -113,6 +115,13 @@ fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     if !is_text(uri.path()) || !uri.query().is_none_or(is_text) {
         return Err(Problem::bad_request("uri", "the address must be percent-encoded UTF-8 without NUL"));
     }
+    // Which of the two is meant, nobody can know, whether or not the route reads it.
+    let mut names = HashSet::new();
+    for (name, _) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        if let Some(name) = names.replace(name) {
+            return Err(Problem::bad_request("query", format!("the parameter {name} is there twice")));
+        }
+    }
     if headers.contains_key(header::CONTENT_ENCODING) {
         let detail = "the body must not be compressed";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding", detail));
@@ -141,9 +150,14 @@ fn is_text(encoded: &str) -> bool {
 }
 
 fn takes(accept: &str, path: &str) -> bool {
-    accept.split(',').map(|range| range.split(';').next().unwrap_or_default().trim()).any(|range| {
+    accept.to_ascii_lowercase().split(',').any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let range = parts.next().unwrap_or_default();
+        // A weight of zero means "not this".
+        let refused = parts.filter_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok()).any(|weight| weight <= 0.0);
         let page = path == "/docs" && matches!(range, "text/*" | "text/html");
-        page || matches!(range, "*/*" | "application/*" | "application/json" | "application/problem+json")
+        let json = matches!(range, "*/*" | "application/*" | "application/json" | "application/problem+json");
+        (page || json) && !refused
     })
 }
 

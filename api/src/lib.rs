@@ -3,14 +3,18 @@
 mod app;
 mod body;
 pub mod command;
+pub mod config;
 mod edge;
+mod extract;
 mod health;
 mod openapi;
 mod page_token;
 mod problem;
+mod reply;
 mod resource;
 mod route;
 mod server;
+pub mod wiring;
 
 pub use app::{App, Limits};
 pub use server::{router, serve};

@@ -1,1 +1,30 @@
-fn main() {}
+//! The process: reads the command line and the configuration, and does what was asked for.
+
+use std::process::ExitCode;
+
+use api::{
+    command::{self, Cli, CommandError, Exit, output},
+    config::Config,
+    wiring,
+};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.json;
+    match run(cli) {
+        Ok(true) => Exit::Done.into(),
+        Ok(false) => Exit::Failed.into(),
+        Err(error) => {
+            output::print_error(&error, json);
+            error.exit().into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<bool, CommandError> {
+    let config = Config::from_process()?;
+    wiring::log(&config);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(command::run(cli, &config))
+}

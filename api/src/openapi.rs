@@ -28,7 +28,8 @@ pub(crate) fn described(routes: ApiRouter<App>) -> Router<App> {
         ..OpenApi::default()
     };
     aide::generate::on_error(|error| tracing::debug!(%error, "a part of the API could not be described"));
-    aide::generate::extract_schemas(true);
+    // The schemas were gathered while the routes were made, which is how aide comes set; to set it here would begin anew
+    // and lose them.
     let router = routes.finish_api(&mut api);
     let json = serde_json::to_string(&api).unwrap_or_default();
     let page = Swagger::new("/openapi.json").with_title("Seabed").html();

@@ -11,12 +11,18 @@ use domain::{Cause, Error, FieldError, Unavailable};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+/// What a handler gives.
+pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
+
 /// The media type of a problem.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// Why a request was not answered as asked.
+/// Why a request was not answered as asked. Boxed, because results carry it wherever something can go wrong.
 #[derive(Debug, Clone)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Details>);
+
+#[derive(Debug, Clone)]
+struct Details {
     status: StatusCode,
     code: Cow<'static, str>,
     detail: String,
@@ -43,7 +49,7 @@ struct Body<'a> {
     detail: &'a str,
     /// What is wrong with which field of the input.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    #[schemars(with = "Vec<FieldProblem>")]
+    #[schemars(default, with = "Vec<FieldProblem>")]
     errors: &'a [FieldError],
     /// The id of the request, to be given when asking for help.
     request_id: &'a str,
@@ -65,7 +71,7 @@ struct FieldProblem {
 impl Problem {
     /// A problem with nothing but a sentence.
     pub(crate) fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             status,
             code: code.into(),
             detail: detail.into(),
@@ -73,7 +79,7 @@ impl Problem {
             extra: BTreeMap::new(),
             retry_after: None,
             cause: None,
-        }
+        }))
     }
 
     /// The request cannot be understood.
@@ -82,38 +88,38 @@ impl Problem {
     }
 
     pub(crate) fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
-        self.errors = errors;
+        self.0.errors = errors;
         self
     }
 
     pub(crate) fn with_retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
+        self.0.retry_after = Some(wait);
         self
     }
 
     pub(crate) fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     pub(crate) fn code(&self) -> &str {
-        &self.code
+        &self.0.code
     }
 
     pub(crate) fn cause(&self) -> Option<&Cause> {
-        self.cause.as_ref()
+        self.0.cause.as_ref()
     }
 
     /// The response, now that the request's id is known.
     pub(crate) fn render(&self, request_id: &str, response: &mut Response) {
         let body = Body {
-            kind: format!("/problems/{}", self.code),
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            code: &self.code,
-            detail: &self.detail,
-            errors: &self.errors,
+            kind: format!("/problems/{}", self.0.code),
+            title: self.0.status.canonical_reason().unwrap_or("Error"),
+            status: self.0.status.as_u16(),
+            code: &self.0.code,
+            detail: &self.0.detail,
+            errors: &self.0.errors,
             request_id,
-            extra: &self.extra,
+            extra: &self.0.extra,
         };
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let headers = response.headers_mut();
@@ -146,19 +152,19 @@ impl From<Error> for Problem {
             Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
         let mut problem = Self::new(status, code, detail);
-        problem.retry_after = retry_after;
+        problem.0.retry_after = retry_after;
         match error {
-            Error::Invalid(errors) | Error::Conflict(errors) => problem.errors = errors,
+            Error::Invalid(errors) | Error::Conflict(errors) => problem.0.errors = errors,
             Error::InUse { counts, .. } => {
                 let counts = counts.into_iter().map(|(table, count)| (table.to_owned(), count.into())).collect();
-                problem.extra.insert("counts", serde_json::Value::Object(counts));
+                problem.0.extra.insert("counts", serde_json::Value::Object(counts));
             }
             Error::VersionConflict { expected, actual, .. } => {
-                problem.extra.insert("expected", expected.into());
-                problem.extra.insert("actual", actual.into());
+                problem.0.extra.insert("expected", expected.into());
+                problem.0.extra.insert("actual", actual.into());
             }
-            Error::Unavailable { cause, .. } => problem.cause = cause,
-            Error::UnknownOutcome(cause) | Error::Internal { cause, .. } => problem.cause = Some(cause),
+            Error::Unavailable { cause, .. } => problem.0.cause = cause,
+            Error::UnknownOutcome(cause) | Error::Internal { cause, .. } => problem.0.cause = Some(cause),
             Error::NotFound { .. } | Error::Refused { .. } => {}
         }
         problem
@@ -183,8 +189,8 @@ fn unavailable(reason: Unavailable) -> (StatusCode, &'static str) {
 /// The problem travels with an empty response; the edge writes it down, with the request's id.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
-        if let Some(wait) = self.retry_after {
+        let mut response = self.0.status.into_response();
+        if let Some(wait) = self.0.retry_after {
             // The header counts whole seconds.
             let seconds = wait.as_secs_f64().ceil() as u64;
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));

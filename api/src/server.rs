@@ -24,9 +24,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// All routes of the application.
 pub fn router(app: App) -> Router {
-    openapi::described(route::routes())
-        .merge(health::routes())
-        .layer(axum::middleware::from_fn_with_state(app.clone(), edge::edge))
+    let limited = axum::middleware::from_fn_with_state(app.clone(), edge::limited);
+    // Of two routers that are merged, the second answers for unknown paths: those are within the limits too.
+    health::routes()
+        .merge(openapi::described(route::routes()).layer(limited))
+        .layer(axum::middleware::from_fn(edge::edge))
         .with_state(app)
 }
 

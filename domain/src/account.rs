@@ -4,17 +4,15 @@ use std::{borrow::Cow, fmt, str::FromStr};
 
 use entity::{accounts as row, transfers};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use sea_orm::{ActiveValue::NotSet, ColumnTrait, Condition};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use validator::Validate;
 
 use crate::{
+    columns::{ColumnValue, changed_row, equal_columns, new_row, record},
     error::{Error, Result},
     id::Id,
-    record::{
-        ChangedRow, Child, FIRST_VERSION, Filter, Insert, Narrow, NewRow, OnDelete, Patch, Record, Stamp, Stored,
-    },
-    relation::{Related, Relation},
+    record::{Insert, Patch},
+    relation::Relation,
     transfer::Transfer,
     user::{User, UserId},
     value::{Change, Timestamp},
@@ -74,94 +72,24 @@ impl Account {
         Relation::has_many("incoming_transfers", transfers::Column::ToAccountId);
 }
 
-impl Stored for Account {
-    type Entity = row::Entity;
-    const SORTABLE: &'static [row::Column] = &[row::Column::Currency, row::Column::Balance, row::Column::CreatedAt];
-    const CHILDREN: &'static [Child] = &[
-        Child { table: "transfers", column: "from_account_id", on_delete: OnDelete::Restrict },
-        Child { table: "transfers", column: "to_account_id", on_delete: OnDelete::Restrict },
-    ];
-
-    fn from_row(row: row::Model) -> Result<Self> {
-        let row::Model { id, version, created_at, updated_at, owner_id, currency, balance } = row;
-        Ok(Self {
-            id: Id::new(id),
-            version,
-            owner_id: Id::new(owner_id),
-            currency: Currency::from_column(&currency)?,
-            balance,
-            created_at: created_at.into(),
-            updated_at: updated_at.into(),
-        })
-    }
+record! {
+    Account = "account" in row { owner_id, currency, balance },
+    filter: AccountFilter,
+    sort: [Currency, Balance, CreatedAt],
+    relations: [OWNER, OUTGOING, INCOMING],
+    children: [Restrict transfers.from_account_id, Restrict transfers.to_account_id],
 }
 
-impl Record for Account {
-    type Filter = AccountFilter;
-    const NOUN: &'static str = "account";
-
-    fn id(&self) -> AccountId {
-        self.id
-    }
-
-    fn version(&self) -> i64 {
-        self.version
-    }
-
-    fn relations() -> &'static [&'static dyn Related] {
-        &[&Self::OWNER, &Self::OUTGOING, &Self::INCOMING]
-    }
-}
-
-impl NewRow for NewAccount {
-    type Record = Account;
-
-    fn into_row(self, Stamp { id, now }: Stamp) -> row::Model {
-        let Self { owner_id, currency, balance } = self;
-        row::Model {
-            id,
-            version: FIRST_VERSION,
-            created_at: now.into(),
-            updated_at: now.into(),
-            owner_id: owner_id.uuid(),
-            currency: currency.as_str().to_owned(),
-            balance,
-        }
-    }
-}
+new_row! { NewAccount => Account in row { owner_id, currency, balance } }
 
 impl Insert for NewAccount {}
 
-impl ChangedRow for AccountPatch {
-    type Record = Account;
-
-    fn into_changes(self) -> row::ActiveModel {
-        let Self { owner_id } = self;
-        row::ActiveModel {
-            id: NotSet,
-            version: NotSet,
-            created_at: NotSet,
-            updated_at: NotSet,
-            owner_id: owner_id.map(Id::uuid).into_column(),
-            currency: NotSet,
-            balance: NotSet,
-        }
-    }
-}
+changed_row! { AccountPatch => Account in row { owner_id } keeps { currency, balance } }
 
 impl Patch for AccountPatch {}
 
-impl Narrow for AccountFilter {
-    fn condition(&self) -> Condition {
-        let Self { owner_id, currency } = self;
-        Condition::all()
-            .add_option(owner_id.map(|id| row::Column::OwnerId.eq(id.uuid())))
-            .add_option(currency.map(|currency| row::Column::Currency.eq(currency.as_str())))
-    }
-}
-
-impl Filter for AccountFilter {
-    type Record = Account;
+equal_columns! {
+    AccountFilter => Account in row { owner_id = OwnerId, currency = Currency }
 }
 
 /// A currency in use, by its three letters in ISO 4217.
@@ -178,9 +106,17 @@ impl Currency {
     pub const fn as_str(self) -> &'static str {
         self.0
     }
+}
 
-    fn from_column(text: &str) -> Result<Self> {
-        text.parse().map_err(|not: NotACurrency| Error::internal("a row holds an unknown currency", not))
+impl ColumnValue for Currency {
+    type Column = String;
+
+    fn into_column(self) -> String {
+        self.as_str().to_owned()
+    }
+
+    fn from_column(column: String) -> Result<Self> {
+        column.parse().map_err(|not: NotACurrency| Error::internal("a row holds an unknown currency", not))
     }
 }
 

@@ -1,10 +1,10 @@
 //! Opening and closing connections to the database.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DbBackend,
-    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+    sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
 use crate::{
@@ -93,7 +93,9 @@ impl Connections {
             let message = "needs a file: in memory, SQLite drops data when connections are recycled";
             return Err(Error::invalid("DATABASE_URL", "sqlite", message));
         }
-        if let Some(folder) = Path::new(path).parent() {
+        let file = SqliteConnectOptions::from_str(&format!("sqlite://{path}"))
+            .map_err(|_| Error::invalid("DATABASE_URL", "sqlite", "is not a path as it is written in a URL"))?;
+        if let Some(folder) = file.get_filename().parent() {
             tokio::fs::create_dir_all(folder)
                 .await
                 .map_err(|error| Error::internal("the folder of the database could not be made", error))?;

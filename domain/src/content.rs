@@ -3,17 +3,16 @@
 use async_trait::async_trait;
 use entity::contents as row;
 use schemars::JsonSchema;
-use sea_orm::{ActiveValue::NotSet, ColumnTrait, Condition};
+use sea_orm::{ColumnTrait, Condition};
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::{
+    columns::{ColumnValue, changed_row, record},
     error::{Error, Result},
     id::Id,
-    record::{
-        ChangedRow, Child, FIRST_VERSION, Filter, Insert, Narrow, NewRow, OnDelete, Patch, Record, Stamp, Stored,
-    },
-    relation::{Junction, ManyToMany, Related, Relation},
+    record::{FIRST_VERSION, Filter, Insert, Narrow, NewRow, Patch, Stamp},
+    relation::{Junction, ManyToMany, Relation},
     tag::{Tag, TagId},
     unit_of_work::UnitOfWork,
     user::{User, UserId},
@@ -104,49 +103,23 @@ impl Content {
     /// [`Error::Invalid`](crate::Error::Invalid) for a tag that is not there, or more than 100.
     pub async fn set_tags(id: ContentId, tags: &[TagId], work: &UnitOfWork) -> Result<Vec<Tag>> {
         if tags.len() > MAX_TAGS {
-            return Err(Error::invalid("tags", "length", format!("must have at most {MAX_TAGS} tags")));
+            return Err(too_many_tags());
         }
         work.set_links(&Self::TAGS, id, tags).await.map_err(|error| error.within("tags"))?;
         work.related(Self::TAGS.relation(), id).await
     }
 }
 
-impl Stored for Content {
-    type Entity = row::Entity;
-    const SORTABLE: &'static [row::Column] = &[row::Column::Title, row::Column::CreatedAt, row::Column::UpdatedAt];
-    const CHILDREN: &'static [Child] =
-        &[Child { table: "content_tags", column: "content_id", on_delete: OnDelete::Cascade }];
-
-    fn from_row(row: row::Model) -> Result<Self> {
-        let row::Model { id, version, created_at, updated_at, author_id, title, body, status } = row;
-        Ok(Self {
-            id: Id::new(id),
-            version,
-            author_id: Id::new(author_id),
-            title,
-            body,
-            status: ContentStatus::from_column(&status)?,
-            created_at: created_at.into(),
-            updated_at: updated_at.into(),
-        })
-    }
+fn too_many_tags() -> Error {
+    Error::invalid("tags", "length", format!("must have at most {MAX_TAGS} tags"))
 }
 
-impl Record for Content {
-    type Filter = ContentFilter;
-    const NOUN: &'static str = "content";
-
-    fn id(&self) -> ContentId {
-        self.id
-    }
-
-    fn version(&self) -> i64 {
-        self.version
-    }
-
-    fn relations() -> &'static [&'static dyn Related] {
-        &[&Self::AUTHOR, &Self::TAGS]
-    }
+record! {
+    Content = "content" in row { author_id, title, body, status },
+    filter: ContentFilter,
+    sort: [Title, CreatedAt, UpdatedAt],
+    relations: [AUTHOR, TAGS],
+    children: [Cascade content_tags.content_id],
 }
 
 impl NewRow for NewContent {
@@ -162,7 +135,7 @@ impl NewRow for NewContent {
             author_id: author_id.uuid(),
             title,
             body,
-            status: status.unwrap_or(ContentStatus::Draft).into(),
+            status: status.unwrap_or(ContentStatus::Draft).into_column(),
         }
     }
 }
@@ -175,25 +148,17 @@ impl Insert for NewContent {
         }
         Content::set_tags(content.id, &self.tags, work).await.map(|_| ())
     }
-}
 
-impl ChangedRow for ContentPatch {
-    type Record = Content;
-
-    fn into_changes(self) -> row::ActiveModel {
-        let Self { title, body, status } = self;
-        row::ActiveModel {
-            id: NotSet,
-            version: NotSet,
-            created_at: NotSet,
-            updated_at: NotSet,
-            author_id: NotSet,
-            title: title.into_column(),
-            body: body.into_column(),
-            status: status.into_column(),
+    async fn after_all(new: &[Self], contents: &[Content], work: &UnitOfWork) -> Result<()> {
+        if let Some(index) = new.iter().position(|new| new.tags.len() > MAX_TAGS) {
+            return Err(too_many_tags().within(&index.to_string()));
         }
+        let links = new.iter().zip(contents).map(|(new, content)| (content.id, new.tags.as_slice()));
+        work.link_all(&Content::TAGS, &links.collect::<Vec<_>>(), "tags").await
     }
 }
+
+changed_row! { ContentPatch => Content in row { title, body, status } keeps { author_id } }
 
 impl Patch for ContentPatch {}
 

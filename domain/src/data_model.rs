@@ -5,17 +5,16 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use entity::{data_models as row, relationships};
 use schemars::JsonSchema;
-use sea_orm::{ActiveValue::NotSet, ColumnTrait, Condition, JsonValue};
+use sea_orm::JsonValue;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::{
+    columns::{ColumnValue, changed_row, equal_columns, new_row, record},
     error::{Error, FieldError, Result},
     id::Id,
-    record::{
-        ChangedRow, Child, FIRST_VERSION, Filter, Insert, Narrow, NewRow, OnDelete, Patch, Record, Stamp, Stored,
-    },
-    relation::{Related, Relation},
+    record::{Insert, Patch},
+    relation::Relation,
     relationship::Relationship,
     unit_of_work::UnitOfWork,
     user::{User, UserId},
@@ -120,62 +119,15 @@ impl DataModel {
         Relation::has_many("referenced_by", relationships::Column::ToModelId);
 }
 
-impl Stored for DataModel {
-    type Entity = row::Entity;
-    const SORTABLE: &'static [row::Column] = &[row::Column::Name, row::Column::CreatedAt];
-    const CHILDREN: &'static [Child] = &[
-        Child { table: "relationships", column: "from_model_id", on_delete: OnDelete::Restrict },
-        Child { table: "relationships", column: "to_model_id", on_delete: OnDelete::Restrict },
-    ];
-
-    fn from_row(row: row::Model) -> Result<Self> {
-        let row::Model { id, version, created_at, updated_at, owner_id, name, fields } = row;
-        Ok(Self {
-            id: Id::new(id),
-            version,
-            owner_id: owner_id.map(Id::new),
-            name,
-            fields: serde_json::from_value(fields)
-                .map_err(|error| Error::internal("a data model holds what are no fields", error))?,
-            created_at: created_at.into(),
-            updated_at: updated_at.into(),
-        })
-    }
+record! {
+    DataModel = "data model" in row { owner_id, name, fields },
+    filter: DataModelFilter,
+    sort: [Name, CreatedAt],
+    relations: [OWNER, OUTGOING, INCOMING],
+    children: [Restrict relationships.from_model_id, Restrict relationships.to_model_id],
 }
 
-impl Record for DataModel {
-    type Filter = DataModelFilter;
-    const NOUN: &'static str = "data model";
-
-    fn id(&self) -> DataModelId {
-        self.id
-    }
-
-    fn version(&self) -> i64 {
-        self.version
-    }
-
-    fn relations() -> &'static [&'static dyn Related] {
-        &[&Self::OWNER, &Self::OUTGOING, &Self::INCOMING]
-    }
-}
-
-impl NewRow for NewDataModel {
-    type Record = DataModel;
-
-    fn into_row(self, Stamp { id, now }: Stamp) -> row::Model {
-        let Self { owner_id, name, fields } = self;
-        row::Model {
-            id,
-            version: FIRST_VERSION,
-            created_at: now.into(),
-            updated_at: now.into(),
-            owner_id: owner_id.map(Id::uuid),
-            name,
-            fields: fields.into_iter().collect(),
-        }
-    }
-}
+new_row! { NewDataModel => DataModel in row { owner_id, name, fields } }
 
 #[async_trait]
 impl Insert for NewDataModel {
@@ -184,22 +136,7 @@ impl Insert for NewDataModel {
     }
 }
 
-impl ChangedRow for DataModelPatch {
-    type Record = DataModel;
-
-    fn into_changes(self) -> row::ActiveModel {
-        let Self { owner_id, name, fields } = self;
-        row::ActiveModel {
-            id: NotSet,
-            version: NotSet,
-            created_at: NotSet,
-            updated_at: NotSet,
-            owner_id: owner_id.map(|id| id.map(Id::uuid)).into_column(),
-            name: name.into_column(),
-            fields: fields.map(|fields| fields.into_iter().collect::<JsonValue>()).into_column(),
-        }
-    }
-}
+changed_row! { DataModelPatch => DataModel in row { owner_id, name, fields } keeps {} }
 
 #[async_trait]
 impl Patch for DataModelPatch {
@@ -208,20 +145,23 @@ impl Patch for DataModelPatch {
     }
 }
 
-impl Narrow for DataModelFilter {
-    fn condition(&self) -> Condition {
-        let Self { owner_id, name } = self;
-        Condition::all()
-            .add_option(owner_id.map(|id| row::Column::OwnerId.eq(id.uuid())))
-            .add_option(name.as_ref().map(|name| row::Column::Name.eq(name)))
+equal_columns! {
+    DataModelFilter => DataModel in row { owner_id = OwnerId, name = Name }
+}
+
+impl ColumnValue for Vec<Field> {
+    type Column = JsonValue;
+
+    // Written out, because it cannot fail, as serialising in general can.
+    fn into_column(self) -> JsonValue {
+        self.into_iter().map(JsonValue::from).collect()
+    }
+
+    fn from_column(column: JsonValue) -> Result<Self> {
+        serde_json::from_value(column).map_err(|error| Error::internal("a data model holds what are no fields", error))
     }
 }
 
-impl Filter for DataModelFilter {
-    type Record = DataModel;
-}
-
-// Written out, because it cannot fail, as serialising in general can.
 impl From<Field> for JsonValue {
     fn from(Field { name, kind, required, unique }: Field) -> Self {
         serde_json::json!({ "name": name, "kind": kind, "required": required, "unique": unique })

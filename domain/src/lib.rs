@@ -5,6 +5,7 @@
 //! `api` crate. Generated entities, SeaORM's conditions and its connection stay in here. To add a noun, write its
 //! migration, refresh the entities, and copy the shape of `tag.rs`.
 
+mod columns;
 mod connection;
 mod error;
 mod fault;
@@ -45,7 +46,7 @@ pub use retry::RetryPolicy;
 pub use sql::{Parameter, Readable, Rows, Sql};
 pub use store::{Database, Health, OpenWork, PoolStatus, Store};
 pub use unit_of_work::UnitOfWork;
-pub use value::{Change, Timestamp};
+pub use value::{Change, Day, Timestamp};
 
 pub use account::{Account, AccountFilter, AccountId, AccountPatch, Currency, NewAccount, NotACurrency};
 pub use content::{Content, ContentFilter, ContentId, ContentPatch, ContentStatus, NewContent};

@@ -1,21 +1,20 @@
 //! Profiles: what users tell about themselves, at most one profile each.
 
-use chrono::NaiveDate;
 use entity::profiles as row;
 use schemars::JsonSchema;
-use sea_orm::{ActiveValue::NotSet, ColumnTrait, Condition};
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::{
+    columns::{changed_row, equal_columns, new_row, record},
     error::{Error, Result},
     id::Id,
-    record::{ChangedRow, FIRST_VERSION, Filter, Insert, Narrow, NewRow, Patch, Record, Stamp, Stored},
-    relation::{Related, Relation},
+    record::{Insert, Patch},
+    relation::Relation,
     store::Store,
     unit_of_work::UnitOfWork,
     user::{User, UserId},
-    value::{Change, Timestamp, line, web_address},
+    value::{Change, Day, Timestamp, line, web_address},
 };
 
 /// The id of a profile.
@@ -29,7 +28,7 @@ pub struct Profile {
     pub user_id: UserId,
     pub bio: Option<String>,
     pub city: Option<String>,
-    pub birth_date: Option<NaiveDate>,
+    pub birth_date: Option<Day>,
     pub avatar_url: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -43,7 +42,7 @@ pub struct ProfileFields {
     pub bio: Option<String>,
     #[validate(length(min = 1, max = 200), custom(function = "line"))]
     pub city: Option<String>,
-    pub birth_date: Option<NaiveDate>,
+    pub birth_date: Option<Day>,
     #[validate(custom(function = "web_address"))]
     pub avatar_url: Option<String>,
 }
@@ -57,7 +56,7 @@ pub struct NewProfile {
     pub bio: Option<String>,
     #[validate(length(min = 1, max = 200), custom(function = "line"))]
     pub city: Option<String>,
-    pub birth_date: Option<NaiveDate>,
+    pub birth_date: Option<Day>,
     #[validate(custom(function = "web_address"))]
     pub avatar_url: Option<String>,
 }
@@ -70,7 +69,7 @@ pub struct ProfilePatch {
     pub bio: Change<Option<String>>,
     #[validate(length(min = 1, max = 200), custom(function = "line"))]
     pub city: Change<Option<String>>,
-    pub birth_date: Change<Option<NaiveDate>>,
+    pub birth_date: Change<Option<Day>>,
     #[validate(custom(function = "web_address"))]
     pub avatar_url: Change<Option<String>>,
 }
@@ -112,7 +111,7 @@ impl Profile {
     }
 
     fn missing(user: &User) -> Error {
-        Error::NotFound { noun: Self::NOUN, id: format!("of user {}", user.id) }
+        Error::NotFound { noun: "profile", id: format!("of user {}", user.id) }
     }
 
     /// Gives a user this profile: a new one, or, with the version that was seen, in place of the one there is.
@@ -150,94 +149,22 @@ impl From<ProfileFields> for ProfilePatch {
     }
 }
 
-impl Stored for Profile {
-    type Entity = row::Entity;
-    const SORTABLE: &'static [row::Column] = &[row::Column::CreatedAt];
-
-    fn from_row(row: row::Model) -> Result<Self> {
-        let row::Model { id, version, created_at, updated_at, user_id, bio, city, birth_date, avatar_url } = row;
-        Ok(Self {
-            id: Id::new(id),
-            version,
-            user_id: Id::new(user_id),
-            bio,
-            city,
-            birth_date,
-            avatar_url,
-            created_at: created_at.into(),
-            updated_at: updated_at.into(),
-        })
-    }
+record! {
+    Profile = "profile" in row { user_id, bio, city, birth_date, avatar_url },
+    filter: ProfileFilter,
+    sort: [CreatedAt],
+    relations: [USER],
+    children: [],
 }
 
-impl Record for Profile {
-    type Filter = ProfileFilter;
-    const NOUN: &'static str = "profile";
-
-    fn id(&self) -> ProfileId {
-        self.id
-    }
-
-    fn version(&self) -> i64 {
-        self.version
-    }
-
-    fn relations() -> &'static [&'static dyn Related] {
-        &[&Self::USER]
-    }
-}
-
-impl NewRow for NewProfile {
-    type Record = Profile;
-
-    fn into_row(self, Stamp { id, now }: Stamp) -> row::Model {
-        let Self { user_id, bio, city, birth_date, avatar_url } = self;
-        row::Model {
-            id,
-            version: FIRST_VERSION,
-            created_at: now.into(),
-            updated_at: now.into(),
-            user_id: user_id.uuid(),
-            bio,
-            city,
-            birth_date,
-            avatar_url,
-        }
-    }
-}
+new_row! { NewProfile => Profile in row { user_id, bio, city, birth_date, avatar_url } }
 
 impl Insert for NewProfile {}
 
-impl ChangedRow for ProfilePatch {
-    type Record = Profile;
-
-    fn into_changes(self) -> row::ActiveModel {
-        let Self { bio, city, birth_date, avatar_url } = self;
-        row::ActiveModel {
-            id: NotSet,
-            version: NotSet,
-            created_at: NotSet,
-            updated_at: NotSet,
-            user_id: NotSet,
-            bio: bio.into_column(),
-            city: city.into_column(),
-            birth_date: birth_date.into_column(),
-            avatar_url: avatar_url.into_column(),
-        }
-    }
-}
+changed_row! { ProfilePatch => Profile in row { bio, city, birth_date, avatar_url } keeps { user_id } }
 
 impl Patch for ProfilePatch {}
 
-impl Narrow for ProfileFilter {
-    fn condition(&self) -> Condition {
-        let Self { user_id, city } = self;
-        Condition::all()
-            .add_option(user_id.map(|id| row::Column::UserId.eq(id.uuid())))
-            .add_option(city.as_ref().map(|city| row::Column::City.eq(city)))
-    }
-}
-
-impl Filter for ProfileFilter {
-    type Record = Profile;
+equal_columns! {
+    ProfileFilter => Profile in row { user_id = UserId, city = City }
 }

@@ -3,17 +3,18 @@
 use async_trait::async_trait;
 use entity::relationships as row;
 use schemars::JsonSchema;
-use sea_orm::{ActiveValue::NotSet, ColumnTrait, Condition, ConnectionTrait, DbBackend};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend};
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::{
+    columns::{changed_row, new_row, record},
     data_model::{DataModel, DataModelId},
     error::{Error, Result},
     fault,
     id::Id,
-    record::{ChangedRow, FIRST_VERSION, Filter, Insert, Narrow, NewRow, Patch, Record, Stamp, Stored},
-    relation::{Related, Relation},
+    record::{Filter, Insert, Narrow, Patch},
+    relation::Relation,
     sql::Sql,
     unit_of_work::UnitOfWork,
     value::{Change, Timestamp, text_enum},
@@ -80,81 +81,27 @@ impl Relationship {
     pub const TO: Relation<Relationship, DataModel> = Relation::belongs_to("to", "to_model_id");
 }
 
-impl Stored for Relationship {
-    type Entity = row::Entity;
-    const SORTABLE: &'static [row::Column] = &[row::Column::Kind, row::Column::CreatedAt];
-
-    fn from_row(row: row::Model) -> Result<Self> {
-        let row::Model { id, version, created_at, updated_at, from_model_id, to_model_id, kind } = row;
-        Ok(Self {
-            id: Id::new(id),
-            version,
-            from_model_id: Id::new(from_model_id),
-            to_model_id: Id::new(to_model_id),
-            kind: RelationshipKind::from_column(&kind)?,
-            created_at: created_at.into(),
-            updated_at: updated_at.into(),
-        })
-    }
+record! {
+    Relationship = "relationship" in row { from_model_id, to_model_id, kind },
+    filter: RelationshipFilter,
+    sort: [Kind, CreatedAt],
+    relations: [FROM, TO],
+    children: [],
 }
 
-impl Record for Relationship {
-    type Filter = RelationshipFilter;
-    const NOUN: &'static str = "relationship";
-
-    fn id(&self) -> RelationshipId {
-        self.id
-    }
-
-    fn version(&self) -> i64 {
-        self.version
-    }
-
-    fn relations() -> &'static [&'static dyn Related] {
-        &[&Self::FROM, &Self::TO]
-    }
-}
-
-impl NewRow for NewRelationship {
-    type Record = Relationship;
-
-    fn into_row(self, Stamp { id, now }: Stamp) -> row::Model {
-        let Self { from_model_id, to_model_id, kind } = self;
-        row::Model {
-            id,
-            version: FIRST_VERSION,
-            created_at: now.into(),
-            updated_at: now.into(),
-            from_model_id: from_model_id.uuid(),
-            to_model_id: to_model_id.uuid(),
-            kind: kind.into(),
-        }
-    }
-}
+new_row! { NewRelationship => Relationship in row { from_model_id, to_model_id, kind } }
 
 #[async_trait]
 impl Insert for NewRelationship {
+    // An edge may close a circle with one that was made just before.
+    const ONE_BY_ONE: bool = true;
+
     async fn before(&self, work: &UnitOfWork) -> Result<()> {
         refuse_circles(work, self.from_model_id, self.to_model_id, self.kind).await
     }
 }
 
-impl ChangedRow for RelationshipPatch {
-    type Record = Relationship;
-
-    fn into_changes(self) -> row::ActiveModel {
-        let Self { kind } = self;
-        row::ActiveModel {
-            id: NotSet,
-            version: NotSet,
-            created_at: NotSet,
-            updated_at: NotSet,
-            from_model_id: NotSet,
-            to_model_id: NotSet,
-            kind: kind.into_column(),
-        }
-    }
-}
+changed_row! { RelationshipPatch => Relationship in row { kind } keeps { from_model_id, to_model_id } }
 
 #[async_trait]
 impl Patch for RelationshipPatch {

@@ -4,16 +4,17 @@
 use async_trait::async_trait;
 use entity::settings as row;
 use schemars::{JsonSchema, schema_for};
-use sea_orm::{ActiveValue::NotSet, ColumnTrait, Condition, EntityTrait, JsonValue, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, JsonValue, QueryFilter, QueryOrder};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use validator::Validate;
 
 use crate::{
+    columns::{changed_row, equal_columns, new_row, record},
     error::{Error, FieldError, Result},
     fault,
     id::Id,
-    record::{ChangedRow, FIRST_VERSION, Filter, Insert, Narrow, NewRow, Patch, Record, Stamp, Stored},
-    relation::{Related, Relation},
+    record::{Insert, Patch},
+    relation::Relation,
     store::Store,
     unit_of_work::UnitOfWork,
     user::{User, UserId},
@@ -176,59 +177,15 @@ impl Store {
     }
 }
 
-impl Stored for Setting {
-    type Entity = row::Entity;
-    const SORTABLE: &'static [row::Column] = &[row::Column::Key, row::Column::CreatedAt];
-
-    fn from_row(row: row::Model) -> Result<Self> {
-        let row::Model { id, version, created_at, updated_at, scope, user_id, key, value } = row;
-        Ok(Self {
-            id: Id::new(id),
-            version,
-            scope: Scope::from_column(&scope)?,
-            user_id: user_id.map(Id::new),
-            key,
-            value,
-            created_at: created_at.into(),
-            updated_at: updated_at.into(),
-        })
-    }
+record! {
+    Setting = "setting" in row { scope, user_id, key, value },
+    filter: SettingFilter,
+    sort: [Key, CreatedAt],
+    relations: [USER],
+    children: [],
 }
 
-impl Record for Setting {
-    type Filter = SettingFilter;
-    const NOUN: &'static str = "setting";
-
-    fn id(&self) -> SettingId {
-        self.id
-    }
-
-    fn version(&self) -> i64 {
-        self.version
-    }
-
-    fn relations() -> &'static [&'static dyn Related] {
-        &[&Self::USER]
-    }
-}
-
-impl NewRow for NewSetting {
-    type Record = Setting;
-
-    fn into_row(self, Stamp { id, now }: Stamp) -> row::Model {
-        let Self { scope, user_id, key, value } = self;
-        row::Model {
-            id,
-            version: FIRST_VERSION,
-            created_at: now.into(),
-            updated_at: now.into(),
-            scope: scope.into(),
-            user_id: user_id.map(Id::uuid),
-            key,
-            value,
-        }
-    }
-}
+new_row! { NewSetting => Setting in row { scope, user_id, key, value } }
 
 #[async_trait]
 impl Insert for NewSetting {
@@ -248,23 +205,7 @@ impl Insert for NewSetting {
     }
 }
 
-impl ChangedRow for SettingPatch {
-    type Record = Setting;
-
-    fn into_changes(self) -> row::ActiveModel {
-        let Self { value } = self;
-        row::ActiveModel {
-            id: NotSet,
-            version: NotSet,
-            created_at: NotSet,
-            updated_at: NotSet,
-            scope: NotSet,
-            user_id: NotSet,
-            key: NotSet,
-            value: value.into_column(),
-        }
-    }
-}
+changed_row! { SettingPatch => Setting in row { value } keeps { scope, user_id, key } }
 
 #[async_trait]
 impl Patch for SettingPatch {
@@ -275,18 +216,8 @@ impl Patch for SettingPatch {
     }
 }
 
-impl Narrow for SettingFilter {
-    fn condition(&self) -> Condition {
-        let Self { scope, user_id, key } = self;
-        Condition::all()
-            .add_option(scope.map(|scope| row::Column::Scope.eq(scope.as_str())))
-            .add_option(user_id.map(|id| row::Column::UserId.eq(id.uuid())))
-            .add_option(key.as_ref().map(|key| row::Column::Key.eq(key)))
-    }
-}
-
-impl Filter for SettingFilter {
-    type Record = Setting;
+equal_columns! {
+    SettingFilter => Setting in row { scope = Scope, user_id = UserId, key = Key }
 }
 
 /// A key whose type is forgotten, so that it can be found by name.

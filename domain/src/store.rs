@@ -87,6 +87,13 @@ impl Store {
         })
     }
 
+    /// Another handle to the same data, for what shall come out the same in every run: it takes the time from this clock,
+    /// and its ids follow from the seed.
+    #[must_use]
+    pub fn seeded(&self, seed: u64, clock: impl Clock) -> Self {
+        Self { clock: Arc::new(clock), ids: Arc::new(IdSource::new(Some(seed))), ..self.clone() }
+    }
+
     /// Which kind of database it is.
     pub fn database(&self) -> Database {
         match self.connections.backend() {

@@ -3,15 +3,15 @@
 use async_trait::async_trait;
 use entity::subscriptions as row;
 use schemars::JsonSchema;
-use sea_orm::{ActiveValue::NotSet, ColumnTrait, Condition};
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::{
+    columns::{ColumnValue, changed_row, equal_columns, record},
     error::{Error, Result},
     id::Id,
-    record::{ChangedRow, FIRST_VERSION, Filter, Insert, Narrow, NewRow, Patch, Record, Stamp, Stored},
-    relation::{Related, Relation},
+    record::{FIRST_VERSION, Insert, NewRow, Patch, Stamp},
+    relation::Relation,
     unit_of_work::UnitOfWork,
     user::{User, UserId},
     value::{Change, Timestamp, line, text_enum},
@@ -122,54 +122,12 @@ impl Subscription {
     pub const USER: Relation<Subscription, User> = Relation::belongs_to("user", "user_id");
 }
 
-impl Stored for Subscription {
-    type Entity = row::Entity;
-    const SORTABLE: &'static [row::Column] =
-        &[row::Column::Plan, row::Column::PeriodStart, row::Column::PeriodEnd, row::Column::CreatedAt];
-
-    fn from_row(row: row::Model) -> Result<Self> {
-        let row::Model {
-            id,
-            version,
-            created_at,
-            updated_at,
-            user_id,
-            plan,
-            status,
-            stripe_customer_id,
-            period_start,
-            period_end,
-        } = row;
-        Ok(Self {
-            id: Id::new(id),
-            version,
-            user_id: Id::new(user_id),
-            plan,
-            status: SubscriptionStatus::from_column(&status)?,
-            stripe_customer_id,
-            period_start: period_start.into(),
-            period_end: period_end.into(),
-            created_at: created_at.into(),
-            updated_at: updated_at.into(),
-        })
-    }
-}
-
-impl Record for Subscription {
-    type Filter = SubscriptionFilter;
-    const NOUN: &'static str = "subscription";
-
-    fn id(&self) -> SubscriptionId {
-        self.id
-    }
-
-    fn version(&self) -> i64 {
-        self.version
-    }
-
-    fn relations() -> &'static [&'static dyn Related] {
-        &[&Self::USER]
-    }
+record! {
+    Subscription = "subscription" in row { user_id, plan, status, stripe_customer_id, period_start, period_end },
+    filter: SubscriptionFilter,
+    sort: [Plan, PeriodStart, PeriodEnd, CreatedAt],
+    relations: [USER],
+    children: [],
 }
 
 impl NewRow for NewSubscription {
@@ -184,7 +142,7 @@ impl NewRow for NewSubscription {
             updated_at: now.into(),
             user_id: user_id.uuid(),
             plan,
-            status: status.unwrap_or(SubscriptionStatus::Trialing).into(),
+            status: status.unwrap_or(SubscriptionStatus::Trialing).into_column(),
             stripe_customer_id,
             period_start: period_start.into(),
             period_end: period_end.into(),
@@ -203,25 +161,7 @@ impl Insert for NewSubscription {
     }
 }
 
-impl ChangedRow for SubscriptionPatch {
-    type Record = Subscription;
-
-    fn into_changes(self) -> row::ActiveModel {
-        let Self { plan, status, stripe_customer_id, period_start, period_end } = self;
-        row::ActiveModel {
-            id: NotSet,
-            version: NotSet,
-            created_at: NotSet,
-            updated_at: NotSet,
-            user_id: NotSet,
-            plan: plan.into_column(),
-            status: status.into_column(),
-            stripe_customer_id: stripe_customer_id.into_column(),
-            period_start: period_start.into_column(),
-            period_end: period_end.into_column(),
-        }
-    }
-}
+changed_row! { SubscriptionPatch => Subscription in row { plan, status, stripe_customer_id, period_start, period_end } keeps { user_id } }
 
 #[async_trait]
 impl Patch for SubscriptionPatch {
@@ -244,19 +184,8 @@ fn check_period(start: Timestamp, end: Timestamp) -> Result<()> {
     if end > start { Ok(()) } else { Err(Error::invalid("period_end", "period", "must be later than period_start")) }
 }
 
-impl Narrow for SubscriptionFilter {
-    fn condition(&self) -> Condition {
-        let Self { user_id, plan, status, stripe_customer_id } = self;
-        Condition::all()
-            .add_option(user_id.map(|id| row::Column::UserId.eq(id.uuid())))
-            .add_option(plan.as_ref().map(|plan| row::Column::Plan.eq(plan)))
-            .add_option(status.map(|status| row::Column::Status.eq(status.as_str())))
-            .add_option(stripe_customer_id.as_ref().map(|id| row::Column::StripeCustomerId.eq(id)))
-    }
-}
-
-impl Filter for SubscriptionFilter {
-    type Record = Subscription;
+equal_columns! {
+    SubscriptionFilter => Subscription in row { user_id = UserId, plan = Plan, status = Status, stripe_customer_id = StripeCustomerId }
 }
 
 #[cfg(test)]

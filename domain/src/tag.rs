@@ -7,11 +7,9 @@ use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::{
-    error::Result,
+    columns::record,
     id::Id,
-    record::{
-        ChangedRow, Child, FIRST_VERSION, Filter, Insert, Narrow, NewRow, OnDelete, Patch, Record, Stamp, Stored,
-    },
+    record::{ChangedRow, FIRST_VERSION, Filter, Insert, Narrow, NewRow, Patch, Stamp},
     value::{Change, Timestamp, folded, line},
 };
 
@@ -52,29 +50,12 @@ pub struct TagFilter {
     pub name: Option<String>,
 }
 
-impl Stored for Tag {
-    type Entity = row::Entity;
-    const SORTABLE: &'static [row::Column] = &[row::Column::Name, row::Column::CreatedAt];
-    const CHILDREN: &'static [Child] =
-        &[Child { table: "content_tags", column: "tag_id", on_delete: OnDelete::Restrict }];
-
-    fn from_row(row: row::Model) -> Result<Self> {
-        let row::Model { id, version, created_at, updated_at, name } = row;
-        Ok(Self { id: Id::new(id), version, name, created_at: created_at.into(), updated_at: updated_at.into() })
-    }
-}
-
-impl Record for Tag {
-    type Filter = TagFilter;
-    const NOUN: &'static str = "tag";
-
-    fn id(&self) -> TagId {
-        self.id
-    }
-
-    fn version(&self) -> i64 {
-        self.version
-    }
+record! {
+    Tag = "tag" in row { name },
+    filter: TagFilter,
+    sort: [Name, CreatedAt],
+    relations: [],
+    children: [Restrict content_tags.tag_id],
 }
 
 impl NewRow for NewTag {

@@ -1,6 +1,7 @@
 //! Writes that commit together, and what follows from the commit.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     sync::{
         Arc,
@@ -135,6 +136,36 @@ impl UnitOfWork {
         Ok(record)
     }
 
+    /// Makes many records, in few statements: the same as [`insert`](Self::insert) for each, in this order, but that the
+    /// rules of all are asked before the first row is written.
+    ///
+    /// # Errors
+    /// Those of [`insert`](Self::insert); the pointers of invalid input lead through the index. Nothing says which
+    /// record it was that broke a constraint of the database.
+    pub async fn insert_all<N: Insert>(&self, new: Vec<N>) -> Result<Vec<N::Record>> {
+        let at = |index: usize| move |error: Error| error.within(&index.to_string());
+        for (index, new) in new.iter().enumerate() {
+            new.validate().map_err(Error::from).map_err(at(index))?;
+        }
+        if N::ONE_BY_ONE {
+            let mut records = Vec::with_capacity(new.len());
+            for (index, new) in new.into_iter().enumerate() {
+                records.push(self.insert(new).await.map_err(at(index))?);
+            }
+            return Ok(records);
+        }
+        for (index, new) in new.iter().enumerate() {
+            new.before(self).await.map_err(at(index))?;
+        }
+        let rows = new.iter().map(|new| new.clone().into_row(self.stamp())).collect::<Vec<_>>();
+        let changes = rows.iter().map(|row| row.clone().into_active_model()).collect::<Vec<_>>();
+        self.insert_rows::<<N::Record as crate::record::Stored>::Entity>(&changes).await?;
+        let read = <N::Record as crate::record::Stored>::from_row;
+        let records = rows.into_iter().map(read).collect::<Result<Vec<_>>>()?;
+        N::after_all(&new, &records, self).await?;
+        Ok(records)
+    }
+
     /// Changes some fields of a record, if it still has the version that was seen.
     ///
     /// # Errors
@@ -164,7 +195,7 @@ impl UnitOfWork {
         {
             Ok(row) => row,
             Err(error) => {
-                let error = open.explain::<<P::Record as crate::record::Stored>::Entity>(error, &changes).await;
+                let error = open.explain::<<P::Record as crate::record::Stored>::Entity>(error, &[changes]).await;
                 return open.note(Err(error));
             }
         };
@@ -190,8 +221,14 @@ impl UnitOfWork {
         open.note(released)?;
         let mut delete = Query::delete();
         delete.from_table(R::Entity::default()).and_where(Expr::col(Alias::new(query::ID)).eq(id.uuid()));
-        let deleted = open.transaction()?.execute(&delete).await.map_err(fault::translate::<R::Entity>);
-        open.note(deleted.map(|_| ()))
+        match open.transaction()?.execute(&delete).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(open.fail(match fault::violation::<R::Entity>(&error) {
+                // The last line of defence: something that no noun knows of, or that came since it was counted.
+                Some(_) => Error::InUse { noun: R::NOUN, id: id.to_string(), counts: Vec::new() },
+                None => fault::unavailable(error),
+            })),
+        }
     }
 
     /// Links two records, at this position among the links of the first, or at their end. Whether a new link was made:
@@ -292,6 +329,58 @@ impl UnitOfWork {
         Ok(())
     }
 
+    /// Links records that have no links yet, each to these in this order, in few statements.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if one of those to be linked is not there; the pointer leads to it through `field`.
+    pub(crate) async fn link_all<F: Record, T: Record>(
+        &self,
+        relation: &ManyToMany<F, T>,
+        links: &[(Id<F>, &[Id<T>])],
+        field: &str,
+    ) -> Result<()> {
+        let junction = relation.junction;
+        let now = chrono::DateTime::<chrono::FixedOffset>::from(self.now());
+        let mut open = self.open().await?;
+        let limit = parameter_limit(open.transaction()?.get_database_backend());
+
+        let wanted = links.iter().flat_map(|(_, to)| to.iter().map(|id| id.uuid())).collect::<BTreeSet<_>>();
+        let mut present = BTreeSet::new();
+        for ids in wanted.iter().copied().collect::<Vec<_>>().chunks(limit) {
+            let mut select = Query::select();
+            let id = Alias::new(query::ID);
+            select.column(id.clone()).from(T::Entity::default()).and_where(Expr::col(id).is_in(ids.iter().copied()));
+            let found =
+                open.transaction()?.query_all(&select).await.and_then(|rows| {
+                    rows.iter().map(|row| row.try_get_by_index::<Uuid>(0)).collect::<Result<Vec<_>, _>>()
+                });
+            present.extend(open.note(found.map_err(fault::unavailable))?);
+        }
+        let absent = links.iter().enumerate().find_map(|(index, (_, to))| {
+            to.iter().position(|id| !present.contains(&id.uuid())).map(|position| (index, position))
+        });
+        if let Some((index, position)) = absent {
+            let error = Error::invalid(&position.to_string(), "reference", "does not exist");
+            return Err(error.within(field).within(&index.to_string()));
+        }
+
+        let columns = [junction.from, junction.to, "position", "created_at"].map(Alias::new);
+        let rows = links.iter().flat_map(|(from, to)| {
+            let positions = (0_i64..).zip(to.iter());
+            positions.map(|(position, to)| [from.uuid().into(), to.uuid().into(), position.into(), now.into()])
+        });
+        for rows in rows.collect::<Vec<[Expr; 4]>>().chunks(limit / columns.len()) {
+            let mut insert = Query::insert();
+            insert.into_table(Alias::new(junction.table)).columns(columns.clone());
+            for row in rows {
+                insert.values_panic(row.clone());
+            }
+            let inserted = open.transaction()?.execute(&insert).await.map_err(fault::unavailable);
+            open.note(inserted)?;
+        }
+        Ok(())
+    }
+
     /// Runs a statement of your own; how many rows it changed. It takes part in the transaction like any other.
     pub async fn execute(&self, sql: Sql) -> Result<u64> {
         let mut open = self.open().await?;
@@ -356,10 +445,29 @@ impl UnitOfWork {
         match inserted {
             Ok(_) => Ok(()),
             Err(error) => {
-                let error = open.explain::<E>(error, &row).await;
+                let error = open.explain::<E>(error, std::slice::from_ref(&row)).await;
                 open.note(Err(error))
             }
         }
+    }
+
+    async fn insert_rows<E: EntityTrait>(&self, rows: &[E::ActiveModel]) -> Result<()>
+    where
+        E::ActiveModel: ActiveModelTrait<Entity = E> + Send,
+    {
+        for (index, row) in rows.iter().enumerate() {
+            storable::<E>(row).map_err(|error| error.within(&index.to_string()))?;
+        }
+        let mut open = self.open().await?;
+        let limit = parameter_limit(open.transaction()?.get_database_backend());
+        for rows in rows.chunks(limit / E::Column::iter().count().max(1)) {
+            let inserted = E::insert_many(rows.iter().cloned()).exec_without_returning(open.transaction()?).await;
+            if let Err(error) = inserted {
+                let error = open.explain::<E>(error, rows).await;
+                return open.note(Err(error));
+            }
+        }
+        Ok(())
     }
 
     /// Runs a statement that was built here in the domain.
@@ -441,16 +549,22 @@ impl Open<'_> {
                 error,
                 Error::NotFound { .. } | Error::VersionConflict { .. } | Error::InUse { .. } | Error::Refused { .. }
             );
-            if !refused && self.state.failure.is_none() {
-                self.state.failure = Some(error.clone());
+            if !refused {
+                self.fail(error.clone());
             }
         }
         result
     }
 
-    /// Translates an error from writing this row. SQLite does not say which foreign key was broken, so the parents are
+    /// Remembers that a statement failed: the first such error is the one that the commit fails with.
+    fn fail(&mut self, error: Error) -> Error {
+        self.state.failure.get_or_insert_with(|| error.clone());
+        error
+    }
+
+    /// Translates an error from writing these rows. SQLite does not say which foreign key was broken, so the parents are
     /// looked up; its transaction is still usable after a failed statement.
-    async fn explain<E: EntityTrait>(&self, error: sea_orm::DbErr, row: &E::ActiveModel) -> Error
+    async fn explain<E: EntityTrait>(&self, error: sea_orm::DbErr, rows: &[E::ActiveModel]) -> Error
     where
         E::ActiveModel: ActiveModelTrait<Entity = E>,
     {
@@ -460,7 +574,12 @@ impl Open<'_> {
             && let Ok(transaction) = self.transaction()
             && transaction.get_database_backend() == DbBackend::Sqlite
         {
-            violation.columns = orphaned_columns::<E>(transaction, row).await.unwrap_or_default();
+            for row in rows {
+                violation.columns = orphaned_columns::<E>(transaction, row).await.unwrap_or_default();
+                if !violation.columns.is_empty() {
+                    break;
+                }
+            }
         }
         violation.into_error()
     }
@@ -489,6 +608,12 @@ where
         }
     }
     Ok(orphaned)
+}
+
+/// How many parameters one statement may have: SQLite's default SQLITE_LIMIT_VARIABLE_NUMBER, and the 16 bits of
+/// PostgreSQL's protocol.
+fn parameter_limit(backend: DbBackend) -> usize {
+    if backend == DbBackend::Sqlite { 32_766 } else { 65_535 }
 }
 
 /// Sets a column by its name, where the table has it.

@@ -1,10 +1,9 @@
 //! Users: the people that the application serves. Their e-mail address is unique, whatever its case.
 
 use async_trait::async_trait;
-use entity::{contents, profiles, users as row};
+use entity::{accounts, contents, profiles, settings, subscriptions, users as row};
 use schemars::JsonSchema;
 use sea_orm::{
-    ActiveValue::NotSet,
     ColumnTrait, Condition,
     sea_query::{Expr, ExprTrait, Func},
 };
@@ -12,14 +11,16 @@ use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::{
+    account::{Account, Currency, NewAccount},
+    columns::{ColumnValue, changed_row, record},
     content::Content,
     error::Result,
     id::Id,
     profile::{Profile, ProfileFields},
-    record::{
-        ChangedRow, Child, FIRST_VERSION, Filter, Insert, Narrow, NewRow, OnDelete, Patch, Record, Stamp, Stored,
-    },
-    relation::{Related, Relation},
+    record::{FIRST_VERSION, Filter, Insert, Narrow, NewRow, Patch, Stamp},
+    relation::Relation,
+    setting::Setting,
+    subscription::Subscription,
     unit_of_work::UnitOfWork,
     value::{Change, Timestamp, email, line, text_enum, web_address},
 };
@@ -82,6 +83,10 @@ pub struct NewUser {
     /// Written along with the user.
     #[validate(nested)]
     pub profile: Option<ProfileFields>,
+    /// An empty account in each of these currencies is opened along with the user.
+    #[serde(default)]
+    #[validate(length(max = 10))]
+    pub accounts: Vec<Currency>,
 }
 
 /// A change of a user.
@@ -117,59 +122,35 @@ impl User {
     pub const PROFILE: Relation<User, Profile> = Relation::has_one("profile", profiles::Column::UserId);
     /// What the user wrote.
     pub const CONTENTS: Relation<User, Content> = Relation::has_many("contents", contents::Column::AuthorId);
+    /// What the user owns.
+    pub const ACCOUNTS: Relation<User, Account> = Relation::has_many("accounts", accounts::Column::OwnerId);
+    /// What the user pays for, or once did.
+    pub const SUBSCRIPTIONS: Relation<User, Subscription> =
+        Relation::has_many("subscriptions", subscriptions::Column::UserId);
+    /// What the user has set for themselves.
+    pub const SETTINGS: Relation<User, Setting> = Relation::has_many("settings", settings::Column::UserId);
 }
 
-impl Stored for User {
-    type Entity = row::Entity;
-    const SORTABLE: &'static [row::Column] = &[row::Column::Email, row::Column::Name, row::Column::CreatedAt];
-    const CHILDREN: &'static [Child] = &[
-        Child { table: "profiles", column: "user_id", on_delete: OnDelete::Restrict },
-        Child { table: "accounts", column: "owner_id", on_delete: OnDelete::Restrict },
-        Child { table: "contents", column: "author_id", on_delete: OnDelete::Restrict },
-        Child { table: "subscriptions", column: "user_id", on_delete: OnDelete::Restrict },
-        Child { table: "settings", column: "user_id", on_delete: OnDelete::Cascade },
-        Child { table: "data_models", column: "owner_id", on_delete: OnDelete::Clear },
-    ];
-
-    fn from_row(row: row::Model) -> Result<Self> {
-        let row::Model { id, version, created_at, updated_at, email, name, role, status, last_active_at, avatar } = row;
-        Ok(Self {
-            id: Id::new(id),
-            version,
-            email,
-            name,
-            role: Role::from_column(&role)?,
-            status: UserStatus::from_column(&status)?,
-            avatar,
-            last_active_at: last_active_at.map(Timestamp::from),
-            created_at: created_at.into(),
-            updated_at: updated_at.into(),
-        })
-    }
-}
-
-impl Record for User {
-    type Filter = UserFilter;
-    const NOUN: &'static str = "user";
-
-    fn id(&self) -> UserId {
-        self.id
-    }
-
-    fn version(&self) -> i64 {
-        self.version
-    }
-
-    fn relations() -> &'static [&'static dyn Related] {
-        &[&Self::PROFILE, &Self::CONTENTS]
-    }
+record! {
+    User = "user" in row { email, name, role, status, last_active_at, avatar },
+    filter: UserFilter,
+    sort: [Email, Name, CreatedAt],
+    relations: [PROFILE, CONTENTS, ACCOUNTS, SUBSCRIPTIONS, SETTINGS],
+    children: [
+        Restrict profiles.user_id,
+        Restrict accounts.owner_id,
+        Restrict contents.author_id,
+        Restrict subscriptions.user_id,
+        Cascade settings.user_id,
+        Clear data_models.owner_id
+    ],
 }
 
 impl NewRow for NewUser {
     type Record = User;
 
     fn into_row(self, Stamp { id, now }: Stamp) -> row::Model {
-        let Self { email, name, role, avatar, profile: _ } = self;
+        let Self { email, name, role, avatar, profile: _, accounts: _ } = self;
         row::Model {
             id,
             version: FIRST_VERSION,
@@ -177,8 +158,8 @@ impl NewRow for NewUser {
             updated_at: now.into(),
             email,
             name,
-            role: role.unwrap_or(Role::Member).into(),
-            status: UserStatus::Active.into(),
+            role: role.unwrap_or(Role::Member).into_column(),
+            status: UserStatus::Active.into_column(),
             last_active_at: None,
             avatar,
         }
@@ -191,29 +172,24 @@ impl Insert for NewUser {
         if let Some(fields) = &self.profile {
             work.insert(fields.clone().of(user.id)).await.map_err(|error| error.within("profile"))?;
         }
+        for currency in &self.accounts {
+            let account = NewAccount { owner_id: user.id, currency: *currency, balance: 0 };
+            work.insert(account).await.map_err(|error| error.within("accounts"))?;
+        }
         Ok(())
     }
-}
 
-impl ChangedRow for UserPatch {
-    type Record = User;
-
-    fn into_changes(self) -> row::ActiveModel {
-        let Self { email, name, role, status, avatar, last_active_at } = self;
-        row::ActiveModel {
-            id: NotSet,
-            version: NotSet,
-            created_at: NotSet,
-            updated_at: NotSet,
-            email: email.into_column(),
-            name: name.into_column(),
-            role: role.into_column(),
-            status: status.into_column(),
-            last_active_at: last_active_at.map(|at| at.map(Into::into)).into_column(),
-            avatar: avatar.into_column(),
-        }
+    async fn after_all(new: &[Self], users: &[User], work: &UnitOfWork) -> Result<()> {
+        let fields = new.iter().zip(users).filter_map(|(new, user)| Some(new.profile.clone()?.of(user.id)));
+        work.insert_all(fields.collect()).await.map_err(|error| error.within("profile"))?;
+        let accounts = new.iter().zip(users).flat_map(|(new, user)| {
+            new.accounts.iter().map(|currency| NewAccount { owner_id: user.id, currency: *currency, balance: 0 })
+        });
+        work.insert_all(accounts.collect()).await.map_err(|error| error.within("accounts")).map(|_| ())
     }
 }
+
+changed_row! { UserPatch => User in row { email, name, role, status, avatar, last_active_at } keeps {} }
 
 impl Patch for UserPatch {}
 

@@ -1,12 +1,15 @@
 //! Values that mean the same on every database and on the wire.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::RangeInclusive};
 
-use chrono::{DateTime, FixedOffset, SubsecRound, Timelike, Utc};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, SubsecRound, Timelike, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use unicode_normalization::UnicodeNormalization;
 use validator::{ValidateEmail, ValidateLength, ValidateRange, ValidateUrl, ValidationError};
+
+/// The years that RFC 3339 can write.
+const YEARS: RangeInclusive<i32> = 0..=9999;
 
 /// An instant in UTC, whole microseconds: what PostgreSQL keeps, and what sorts right as text in SQLite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -47,11 +50,13 @@ impl<'de> Deserialize<'de> for Timestamp {
         let text = Cow::<str>::deserialize(deserializer)?;
         let refused = || de::Error::invalid_value(de::Unexpected::Str(&text), &"an RFC 3339 date and time");
         let instant = DateTime::parse_from_rfc3339(&text).map_err(|_| refused())?;
-        // chrono keeps a leap second as 1,000,000,000 nanoseconds and more; no database has a place for it.
-        if instant.nanosecond() >= 1_000_000_000 {
+        let instant = Self::new(instant);
+        // chrono keeps a leap second as 1,000,000,000 nanoseconds and more; no database has a place for it. Nor can
+        // RFC 3339 write a year of more than four digits, which an offset may lead to.
+        if instant.0.nanosecond() >= 1_000_000_000 || !YEARS.contains(&instant.0.year()) {
             return Err(refused());
         }
-        Ok(Self::new(instant))
+        Ok(instant)
     }
 }
 
@@ -66,6 +71,52 @@ impl JsonSchema for Timestamp {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         DateTime::<Utc>::json_schema(generator)
+    }
+}
+
+/// A day, in the years that RFC 3339 can write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Day(NaiveDate);
+
+impl From<NaiveDate> for Day {
+    fn from(day: NaiveDate) -> Self {
+        Self(day)
+    }
+}
+
+impl From<Day> for NaiveDate {
+    fn from(day: Day) -> Self {
+        day.0
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        let refused = || de::Error::invalid_value(de::Unexpected::Str(&text), &"a day as in 2026-01-31");
+        // chrono also takes signs, and months and days of one digit.
+        let day = NaiveDate::parse_from_str(&text, "%Y-%m-%d").map_err(|_| refused())?;
+        if text.len() == "2026-01-31".len() && YEARS.contains(&day.year()) { Ok(Self(day)) } else { Err(refused()) }
+    }
+}
+
+impl JsonSchema for Day {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Day".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        NaiveDate::json_schema(generator)
     }
 }
 
@@ -94,13 +145,6 @@ impl<T> Change<T> {
         match self {
             Self::Keep => Change::Keep,
             Self::Set(value) => Change::Set(f(value)),
-        }
-    }
-
-    pub(crate) fn into_column<V: Into<sea_orm::Value> + From<T>>(self) -> sea_orm::ActiveValue<V> {
-        match self {
-            Self::Keep => sea_orm::ActiveValue::NotSet,
-            Self::Set(value) => sea_orm::ActiveValue::Set(value.into()),
         }
     }
 }
@@ -248,22 +292,23 @@ macro_rules! text_enum {
             pub const fn as_str(self) -> &'static str {
                 match self { $( Self::$variant => $text ),+ }
             }
+        }
 
-            /// Reads what a row holds; a check constraint keeps anything else out.
-            pub(crate) fn from_column(text: &str) -> $crate::error::Result<Self> {
-                match text {
+        impl $crate::columns::ColumnValue for $name {
+            type Column = String;
+
+            fn into_column(self) -> String {
+                self.as_str().to_owned()
+            }
+
+            fn from_column(column: String) -> $crate::error::Result<Self> {
+                match column.as_str() {
                     $( $text => Ok(Self::$variant), )+
                     _ => Err($crate::error::Error::internal(
                         concat!("a row holds an unknown ", stringify!($name)),
-                        sea_orm::DbErr::Type(text.to_owned()),
+                        sea_orm::DbErr::Type(column),
                     )),
                 }
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(value: $name) -> Self {
-                value.as_str().to_owned()
             }
         }
 

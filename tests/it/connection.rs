@@ -51,7 +51,7 @@ fn there_are_never_more_connections_than_allowed() {
         let work = |n: usize| {
             let store = store.clone();
             async move {
-                if n % 2 == 0 {
+                if n.is_multiple_of(2) {
                     store.query(Sql::new("SELECT 1 AS one FROM pg_sleep(0.1)")).await.map(|_| ())
                 } else {
                     store

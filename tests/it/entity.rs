@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use api::command::entity::{Change, EntityError, RefreshOptions, check, refresh};
 use tempfile::TempDir;
+use tests::{or_skip, postgres};
 
 const ENTITIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../entity/src");
 
@@ -57,9 +58,8 @@ async fn the_entities_are_fresh_sqlite() {
 
 #[tokio::test]
 async fn the_entities_are_fresh_postgres() {
-    if let Some(url) = tests::postgres::url().await {
-        the_entities_are_fresh(Some(&url)).await;
-    }
+    let server = or_skip!(postgres::shared().await);
+    the_entities_are_fresh(Some(&server.url("postgres"))).await;
 }
 
 #[tokio::test]
@@ -69,9 +69,8 @@ async fn a_refresh_from_nothing_gives_the_entities_sqlite() {
 
 #[tokio::test]
 async fn a_refresh_from_nothing_gives_the_entities_postgres() {
-    if let Some(url) = tests::postgres::url().await {
-        a_refresh_from_nothing_gives_the_entities(Some(&url)).await;
-    }
+    let server = or_skip!(postgres::shared().await);
+    a_refresh_from_nothing_gives_the_entities(Some(&server.url("postgres"))).await;
 }
 
 #[tokio::test]

@@ -35,7 +35,14 @@ pub(crate) async fn open(options: &StoreOptions) -> Store {
 }
 
 pub(crate) fn new_user(name: &str) -> NewUser {
-    NewUser { email: format!("{name}@example.org"), name: name.to_owned(), role: None, avatar: None, profile: None }
+    NewUser {
+        email: format!("{name}@example.org"),
+        name: name.to_owned(),
+        role: None,
+        avatar: None,
+        profile: None,
+        accounts: Vec::new(),
+    }
 }
 
 pub(crate) fn new_tag(name: impl Into<String>) -> NewTag {

@@ -86,7 +86,7 @@ pub(crate) async fn on_private_server(server: &Postgres) -> TestDatabase {
     TestDatabase { url, backend: Backend::Postgres, _cleanup: Cleanup::WithServer }
 }
 
-/// Makes the database that [`database`] copies.
+/// Makes the database that the others are copied from.
 pub(crate) async fn create_template(port: u16) {
     postgres::execute(port, format!("CREATE DATABASE {TEMPLATE}")).await;
     migrate(&postgres::url(port, TEMPLATE)).await;

@@ -1,7 +1,7 @@
 //! The harness that the workspace's tests stand on.
 //!
 //! It owns everything that a test needs from outside of it: private servers ([`Postgres`]), databases with the schema
-//! in place ([`database`], [`on_both!`]), the service as a real process ([`TestApp`]), faults on the network ([`Proxy`])
+//! in place ([`database()`], [`on_both!`]), the service as a real process ([`TestApp`]), faults on the network ([`Proxy`])
 //! and the scoreboard of what is proven ([`scoreboard`]). It deliberately holds no business words: builders of users and
 //! contents belong to the tests that need them.
 //!

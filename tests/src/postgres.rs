@@ -192,7 +192,7 @@ impl Shared {
         url(self.port, database)
     }
 
-    /// Runs statements as the superuser, each for itself.
+    /// Runs statements as the superuser, in the database `postgres`, behind the back of everybody.
     pub async fn execute(&self, statements: impl Into<String>) {
         execute(self.port, statements).await;
     }
@@ -319,9 +319,7 @@ async fn answers(port: u16, mut is_running: impl FnMut() -> bool) -> bool {
 
 pub(crate) async fn execute(port: u16, statements: impl Into<String>) {
     let mut connection = PgConnection::connect(&url(port, "postgres")).await.unwrap();
-    for statement in statements.into().split(';').filter(|statement| !statement.trim().is_empty()) {
-        connection.execute(AssertSqlSafe(statement.to_owned())).await.unwrap();
-    }
+    connection.execute(AssertSqlSafe(statements.into())).await.unwrap();
     connection.close().await.unwrap();
 }
 

@@ -120,9 +120,18 @@ pub(crate) fn service_program() -> Option<PathBuf> {
     std::env::var_os("SEABED_BINARY").map(PathBuf::from)
 }
 
-/// The cargo that started the tests.
+/// The cargo that started the tests, as if it were called by hand. What it tells a test about its package is left out,
+/// because build scripts that look at it would run again, and nearly everything would be compiled anew; and what the
+/// runner tells it, so that tests which this cargo runs are a run of their own.
 pub fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let told = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_", "NEXTEST"];
+    for (name, _) in std::env::vars_os() {
+        if told.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes())) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// What a test may return: nothing, or a result whose error fails it.

@@ -138,7 +138,8 @@ impl fmt::Display for Check {
         for difference in &self.differences {
             f.write_str(&difference.diff)?;
         }
-        write!(f, "{} files differ from the migrations: run `entity refresh`", self.differences.len())
+        let count = self.differences.len();
+        write!(f, "{count} of {} files differ: run `entity refresh`", count + self.unchanged)
     }
 }
 

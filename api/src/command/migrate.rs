@@ -6,6 +6,7 @@
 mod connection;
 mod empty;
 mod generate;
+mod report;
 
 use std::{
     fmt, io,
@@ -15,10 +16,10 @@ use std::{
 
 use migration::{Migrator, MigratorTrait};
 use sea_orm_migration::{DbErr, sea_orm::DatabaseConnection};
-use serde::Serialize;
 
 pub use connection::connect;
 pub use generate::{Generated, generate};
+pub use report::{Direction, Output, Standing, Status, Step};
 
 /// The verbs under `migrate`.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -97,85 +98,6 @@ impl fmt::Debug for Context<'_> {
     }
 }
 
-/// What a command did or found.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub enum Output {
-    /// The steps that were taken; none if there was nothing to do.
-    Steps(Vec<Step>),
-    /// All migrations, in their order.
-    Status(Vec<Standing>),
-    /// The files that were written.
-    Generated(Generated),
-}
-
-/// A migration that was applied or rolled back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
-    /// Its name.
-    pub name: String,
-    /// Which way.
-    pub direction: Direction,
-    /// How long it took, in milliseconds.
-    pub duration_ms: u64,
-}
-
-/// The two ways of a migration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// It was applied.
-    Up,
-    /// It was rolled back.
-    Down,
-}
-
-/// Where a migration stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Standing {
-    /// Its name.
-    pub name: String,
-    /// Whether it is applied.
-    pub status: Status,
-}
-
-/// Whether a migration is applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// It is.
-    Applied,
-    /// It is yet to be.
-    Pending,
-}
-
-impl fmt::Display for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Steps(steps) => {
-                for Step { name, direction, duration_ms } in steps {
-                    let verb = if *direction == Direction::Up { "applied" } else { "rolled back" };
-                    writeln!(f, "{verb:<11}  {name}  ({duration_ms} ms)")?;
-                }
-                match steps.len() {
-                    0 => f.write_str("nothing to do"),
-                    1 => f.write_str("1 migration"),
-                    count => write!(f, "{count} migrations"),
-                }
-            }
-            Self::Status(standings) => {
-                for Standing { name, status } in standings {
-                    let status = if *status == Status::Applied { "applied" } else { "pending" };
-                    writeln!(f, "{status}  {name}")?;
-                }
-                let pending = standings.iter().filter(|standing| standing.status == Status::Pending).count();
-                write!(f, "{} applied, {pending} pending", standings.len() - pending)
-            }
-            Self::Generated(generated) => generated.fmt(f),
-        }
-    }
-}
-
 /// Why a verb was refused, or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
@@ -195,7 +117,7 @@ pub enum MigrateError {
     RefusedInProduction { verb: &'static str },
     #[error("no single migration is called {version}: {}", suggestion(near))]
     UnknownVersion { version: String, near: Vec<String> },
-    #[error("{name} could not be {}, after {} others: correct it and run again", if *direction == Direction::Up { "applied" } else { "rolled back" }, completed.len())]
+    #[error("{name} could not be {}, after {} others: correct it and run again", direction.done(), completed.len())]
     Step {
         name: String,
         direction: Direction,
@@ -453,15 +375,18 @@ fn position(names: &[&str], version: &str) -> Result<usize, MigrateError> {
     }
 }
 
-/// Up to three names that are spelled alike, or that the version is a part of.
+/// Up to three names that the version is a part of, or that are spelled alike, with their date or without.
 fn near(names: &[&str], version: &str) -> Vec<String> {
     const COUNT: usize = 3;
     const CUTOFF: f32 = 0.6;
+    let titles: Vec<&str> = names.iter().map(|name| name.splitn(3, '_').last().unwrap_or(name)).collect();
+    let alike = similar::get_close_matches(version, names, COUNT, CUTOFF);
+    let titled = similar::get_close_matches(version, &titles, COUNT, CUTOFF);
     let mut near: Vec<&str> =
         names.iter().copied().filter(|name| !version.is_empty() && name.contains(version)).collect();
-    for alike in similar::get_close_matches(version, names, COUNT, CUTOFF) {
-        if !near.contains(&alike) {
-            near.push(alike);
+    for found in alike.into_iter().chain(titled) {
+        if let Some(name) = names.iter().find(|name| name.ends_with(found) && !near.contains(name)) {
+            near.push(name);
         }
     }
     near.into_iter().take(COUNT).map(str::to_owned).collect()

@@ -19,8 +19,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     app::App,
     body::Body,
-    problem::Problem,
-    resource::{Deleted, LinkIds, RecordId, Result, describe, parameters, query_parameter, resource, unknown},
+    extract::{LinkIds, RecordId, parameters, query_parameter, unknown},
+    problem::{Problem, Result},
+    reply::Deleted,
+    resource::{describe, resource},
 };
 
 pub(super) fn routes() -> ApiRouter<App> {
@@ -57,7 +59,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Position {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self> {
-        let mut parameters = parameters(parts)?;
+        let mut parameters = parameters(parts);
         let position = parameters.remove("position").map(|position| position.parse()).transpose();
         unknown(&parameters, "position")?;
         position.map(Self).map_err(|_| Problem::bad_request("query", "the parameter position must be an integer"))

@@ -5,7 +5,10 @@ use domain::{NewUser, Profile, ProfileFields, User, UserPatch};
 use crate::{
     app::App,
     body::Body,
-    resource::{Deleted, Found, IfMatch, RecordId, Result, SeenVersion, describe, resource},
+    extract::{IfMatch, RecordId, SeenVersion},
+    problem::Result,
+    reply::{Deleted, Found},
+    resource::{describe, resource},
 };
 
 pub(super) fn routes() -> ApiRouter<App> {

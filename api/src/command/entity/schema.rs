@@ -1,8 +1,8 @@
 //! Reads the schema of a scratch database so that it is the same from PostgreSQL and from SQLite.
 //!
-//! PostgreSQL is the measure: what SQLite tells otherwise is put right here, and what it cannot tell is an error. SQLite
-//! declares 32-bit and 64-bit integers alike and forgets the names of foreign keys, so that a 32-bit integer or an
-//! unusual name is found on PostgreSQL only.
+//! PostgreSQL is the measure: what SQLite tells otherwise is put right here, and what it cannot tell is an error.
+//! SQLite declares 32-bit and 64-bit integers alike and forgets the names of foreign keys, so that a 32-bit integer or
+//! an unusual name is found on PostgreSQL only.
 
 use std::collections::HashMap;
 
@@ -45,7 +45,8 @@ pub(super) async fn read_sqlite(pool: &SqlitePool) -> Result<Vec<TableCreateStat
 /// The types of columns as they were declared, in lower case: discovery takes some for others.
 async fn declared_types(pool: &SqlitePool) -> Result<DeclaredTypes, sqlx::Error> {
     let rows: Vec<(String, String, String)> = sqlx::query_as(
-        "SELECT t.name, c.name, lower(c.type) FROM sqlite_master t, pragma_table_xinfo(t.name) c WHERE t.type = 'table'",
+        "SELECT t.name, c.name, lower(c.type) FROM sqlite_master t, pragma_table_xinfo(t.name) c \
+         WHERE t.type = 'table'",
     )
     .fetch_all(pool)
     .await?;

@@ -1,0 +1,183 @@
+//! Why a command was refused or failed, and what the process ends with.
+
+use std::{error::Error as _, io, net::SocketAddr, process::ExitCode};
+
+use domain::{Error, Unavailable};
+
+use super::{entity::EntityError, migrate::MigrateError};
+use crate::config::{ConfigError, ConfigErrors};
+
+/// Why a command was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// A verb of `migrate`.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// A verb of `entity`.
+    #[error(transparent)]
+    Entity(#[from] EntityError),
+    /// The data.
+    #[error(transparent)]
+    Domain(#[from] Error),
+    /// The database waits for migrations, and this is not the time to run them.
+    #[error("migrations are pending: {count}, the first is {first}")]
+    PendingMigrations {
+        /// How many there are.
+        count: usize,
+        /// The one that is next.
+        first: String,
+    },
+    /// The embedded database holds tables of another program.
+    #[error("the file of the database holds tables that are not ours")]
+    ForeignDatabase,
+    /// Nothing can be listened on there.
+    #[error("{address} cannot be listened on: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's own words.
+        source: io::Error,
+    },
+    /// It would destroy data, and nobody said that this is meant.
+    #[error("`{verb}` loses all data")]
+    NotConfirmed {
+        /// What was to be done.
+        verb: &'static str,
+    },
+    /// It is never done in production.
+    #[error("`{verb}` is refused in production")]
+    RefusedInProduction {
+        /// What was to be done.
+        verb: &'static str,
+    },
+    /// Something cannot be read or written.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// What the process ends with: the first three are everybody's, the others those of `sysexits.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// It was done.
+    Done = 0,
+    /// It failed, or a check found something.
+    Failed = 1,
+    /// It was not understood.
+    Usage = 2,
+    /// Something that it needs cannot be reached (`EX_UNAVAILABLE`).
+    Unavailable = 69,
+    /// Something cannot be read or written (`EX_IOERR`).
+    Io = 74,
+    /// It is not permitted (`EX_NOPERM`).
+    Permission = 77,
+    /// A setting is wrong (`EX_CONFIG`).
+    Configuration = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl CommandError {
+    /// What the process ends with.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(errors) if errors.0.iter().all(|error| matches!(error, ConfigError::File { .. })) => Exit::Io,
+            Self::Config(_) | Self::PendingMigrations { .. } | Self::ForeignDatabase => Exit::Configuration,
+            Self::NotConfirmed { .. } | Self::RefusedInProduction { .. } => Exit::Permission,
+            Self::Io(_) => Exit::Io,
+            Self::Listen { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
+            Self::Listen { .. } => Exit::Unavailable,
+            Self::Domain(error) => exit_of_domain(error),
+            Self::Migrate(error) => exit_of_migrate(error),
+            Self::Entity(error) => exit_of_entity(error),
+        }
+    }
+
+    /// A stable word for programs.
+    pub fn code(&self) -> &'static str {
+        match self.exit() {
+            Exit::Done | Exit::Failed => "failed",
+            Exit::Usage => "usage",
+            Exit::Unavailable => "unavailable",
+            Exit::Io => "io",
+            Exit::Permission => "not_permitted",
+            Exit::Configuration => "configuration",
+        }
+    }
+
+    /// What is wrong, thing by thing; each on one line. The cause is told along, but for what may hold a secret.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Config(ConfigErrors(errors)) => errors.iter().map(ToString::to_string).collect(),
+            _ => {
+                let mut line = self.to_string();
+                let mut cause = self.source();
+                while let Some(error) = cause {
+                    let text = error.to_string();
+                    // Some errors repeat their cause, and say more than it does.
+                    if !line.contains(&text) {
+                        line = format!("{line}: {text}");
+                    }
+                    cause = error.source();
+                }
+                vec![line.split_whitespace().collect::<Vec<_>>().join(" ")]
+            }
+        }
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Config(_) => "Correct the environment, .env.local or .env; .env.example lists what can be set.",
+            Self::PendingMigrations { .. } => "Run `seabed migrate up`, or set MIGRATE_ON_START=always.",
+            Self::ForeignDatabase => "Name another file in DATABASE_URL.",
+            Self::NotConfirmed { .. } => "Add --yes if that is meant.",
+            Self::RefusedInProduction { .. } => "Made-up data is for development: check PROFILE and DATABASE_URL.",
+            Self::Listen { .. } => "Set LISTEN to an address of this machine and a free port.",
+            Self::Domain(Error::Unavailable { reason: Unavailable::Authentication, .. }) => {
+                "Check the user, the password and the name of the database in DATABASE_URL."
+            }
+            Self::Domain(Error::Unavailable { .. }) => {
+                "Check DATABASE_URL, and whether the server runs; `seabed doctor` tells more."
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn exit_of_domain(error: &Error) -> Exit {
+    match error {
+        Error::Unavailable { reason: Unavailable::Authentication, .. } => Exit::Permission,
+        Error::Unavailable { reason: Unavailable::ReadOnly | Unavailable::DiskFull, .. } => Exit::Io,
+        Error::Unavailable { .. } | Error::UnknownOutcome(_) => Exit::Unavailable,
+        _ => Exit::Failed,
+    }
+}
+
+fn exit_of_migrate(error: &MigrateError) -> Exit {
+    match error {
+        MigrateError::Url(_) | MigrateError::UnknownDatabase => Exit::Configuration,
+        MigrateError::Connect { .. } => Exit::Unavailable,
+        MigrateError::NotConfirmed { .. } | MigrateError::RefusedInProduction { .. } => Exit::Permission,
+        MigrateError::UnknownVersion { .. } | MigrateError::Name { .. } => Exit::Usage,
+        MigrateError::File { .. } => Exit::Io,
+        _ => Exit::Failed,
+    }
+}
+
+fn exit_of_entity(error: &EntityError) -> Exit {
+    match error {
+        EntityError::Url(_) | EntityError::UnknownDatabase { .. } => Exit::Configuration,
+        EntityError::Connect(_) => Exit::Unavailable,
+        EntityError::Create(_) => Exit::Permission,
+        EntityError::NoFolder { .. } | EntityError::File { .. } => Exit::Io,
+        _ => Exit::Failed,
+    }
+}

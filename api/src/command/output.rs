@@ -1,0 +1,62 @@
+//! The one place that prints. What was asked for goes to standard output, what went wrong to standard error.
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
+
+use serde::Serialize;
+
+use super::CommandError;
+
+/// Prints a value: for people, or as JSON for programs. A reader that has gone, as `head` does, is no error.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn print(value: &(impl Display + Serialize), json: bool) -> io::Result<()> {
+    let mut text = if json { serde_json::to_string_pretty(value)? } else { value.to_string() };
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Prints an error: `error: …` a line, and what to do about it; or a JSON object.
+pub fn print_error(error: &CommandError, json: bool) {
+    let text = if json {
+        let error = serde_json::json!({
+            "error": {
+                "code": error.code(),
+                "message": error.to_string(),
+                "errors": error.lines(),
+                "advice": error.advice(),
+            }
+        });
+        format!("{error}\n")
+    } else {
+        let lines = error.lines().into_iter().map(|line| format!("error: {line}\n"));
+        lines.chain(error.advice().map(|advice| format!("{advice}\n"))).collect()
+    };
+    // With nobody to read it there is nothing left to do.
+    let _nobody_reads = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Asks on a terminal whether to go on; without one, or on anything but a yes, the answer is no.
+///
+/// # Errors
+/// If the terminal cannot be written to or read from.
+pub fn confirm(question: &str) -> io::Result<bool> {
+    use io::IsTerminal;
+
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(false);
+    }
+    write!(io::stderr().lock(), "{question} [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}

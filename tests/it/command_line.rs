@@ -1,0 +1,134 @@
+//! The command line as others meet it: what it prints, and what it ends with. Numbers are those of the catalogue of bad
+//! input.
+
+use std::time::{Duration, Instant};
+
+use tests::{PATIENCE, TestApp, app::Launch, on_both, within};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Case 54.
+#[test]
+fn an_unknown_command_or_flag_is_answered_with_the_nearest() {
+    within(LIMIT, async {
+        for (arguments, near) in [(&["sed"][..], "'seed'"), (&["seed", "--usres", "3"], "'--users'")] {
+            let output = TestApp::run(arguments, &[]).await;
+            assert_eq!(output.code(), Some(2), "{}", output.stderr);
+            assert!(output.stdout.is_empty() && output.stderr.contains(near), "{}", output.stderr);
+        }
+    });
+}
+
+/// Case 55.
+#[test]
+fn a_wrong_setting_ends_with_78_and_gives_no_password_away() {
+    within(LIMIT, async {
+        let environment = [("DATABASE_URL", "postgres://ada:hunter2@db:70000/app"), ("DB_PORT", "x")];
+        let output = TestApp::run(&["serve"], &environment).await;
+        assert_eq!(output.code(), Some(78), "{}", output.stderr);
+        assert!(!output.stderr.contains("hunter2"), "{}", output.stderr);
+        assert!(output.stderr.starts_with("error: DB_PORT is \"x\""), "{}", output.stderr);
+        assert!(output.stderr.contains("\nerror: DATABASE_URL must look like"), "{}", output.stderr);
+
+        let output = TestApp::run(&["--json", "serve"], &environment).await;
+        let error: serde_json::Value = serde_json::from_str(&output.stderr).unwrap();
+        assert_eq!(error["error"]["code"], "configuration");
+        assert_eq!(error["error"]["errors"].as_array().unwrap().len(), 2);
+        assert!(!output.stderr.contains("hunter2"), "{}", output.stderr);
+    });
+}
+
+/// Case 56.
+#[test]
+fn an_unreachable_database_ends_with_69_within_the_timeout() {
+    within(LIMIT, async {
+        let environment = [("DATABASE_URL", "postgres://ada:hunter2@127.0.0.1:1/app"), ("DB_CONNECT_TIMEOUT", "1s")];
+        for arguments in [&["serve"][..], &["migrate", "up"], &["seed"]] {
+            let started = Instant::now();
+            let output = TestApp::run(arguments, &environment).await;
+            assert_eq!(output.code(), Some(69), "{arguments:?}: {}", output.stderr);
+            assert!(started.elapsed() < Duration::from_secs(3), "{arguments:?} took {:?}", started.elapsed());
+            let errors = output.stderr.lines().filter(|line| line.starts_with("error: ")).count();
+            assert!(errors == 1 && !output.stderr.contains("hunter2"), "{}", output.stderr);
+        }
+        let output = TestApp::run(&["doctor"], &environment).await;
+        assert_eq!(output.code(), Some(1));
+        assert!(output.stdout.contains("fail  database  reachable"), "{}", output.stdout);
+    });
+}
+
+on_both!(
+    async fn the_doctor_finds_a_migrated_database_healthy(database: TestDatabase) {
+        let output = TestApp::run(&["--json", "doctor"], &[("DATABASE_URL", &database.url)]).await;
+        assert_eq!(output.code(), Some(0), "{}", output.stdout);
+        let json = output.json();
+        let checks = json["checks"].as_array().unwrap();
+        for check in ["reachable", "privileges", "migrations", "pool"] {
+            assert!(checks.iter().any(|found| found["check"] == check && found["level"] != "fail"), "{check}: {json}");
+        }
+        assert!(checks.iter().any(|found| found["store"] == "redis" && found["message"] == "not used yet"));
+    }
+
+    async fn pending_migrations_keep_it_from_serving(database: TestDatabase) {
+        let environment = [("DATABASE_URL", database.url.as_str())];
+        let down = TestApp::run(&["--yes", "migrate", "down"], &environment).await;
+        assert_eq!(down.code(), Some(0), "{}", down.stderr);
+        let output = TestApp::run(&["serve"], &environment).await;
+        assert_eq!(output.code(), Some(78), "{}", output.stderr);
+        assert!(
+            output.stderr.contains("migrations are pending: 1, the first is")
+                && output.stderr.contains("`seabed migrate up`")
+        );
+        assert_eq!(TestApp::run(&["doctor"], &environment).await.code(), Some(1));
+
+        let mut app = TestApp::start_with(&database, &[("MIGRATE_ON_START", "always"), ("LOG_FORMAT", "json")]).await;
+        assert!(app.stop().await.success(), "{}", app.output());
+    }
+
+    async fn it_says_once_where_it_listens_and_stops_when_told_to(database: TestDatabase) {
+        let mut app = TestApp::start(&database).await;
+        let announced = app.output().matches("listening on http://").count();
+        assert_eq!(announced, 1, "{}", app.output());
+        assert!(app.stop().await.success(), "{}", app.output());
+        let mut app = TestApp::start(&database).await;
+        app.signal(tests::Signal::INT);
+        assert!(app.wait(PATIENCE).await.success(), "{}", app.output());
+    }
+);
+
+#[test]
+fn without_anything_set_it_serves_from_a_file() {
+    within(LIMIT, async {
+        let mut app = Launch::default().arguments(&[]).start().await;
+        assert!(app.output().contains("the schema was made"), "{}", app.output());
+        assert!(app.stop().await.success(), "{}", app.output());
+    });
+}
+
+#[test]
+fn a_file_of_another_program_is_left_alone() {
+    within(LIMIT, async {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", folder.path().join("theirs.db").display());
+        let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+        sqlx::query("CREATE TABLE theirs (id integer)").execute(&pool).await.unwrap();
+        pool.close().await;
+        let output = TestApp::run(&["serve"], &[("DATABASE_URL", &url)]).await;
+        assert_eq!(output.code(), Some(78), "{}", output.stderr);
+        assert!(output.stderr.contains("tables that are not ours"), "{}", output.stderr);
+    });
+}
+
+#[test]
+fn no_setting_is_shown_that_is_secret() {
+    within(LIMIT, async {
+        let environment = [("DB_PASSWORD", "hunter2"), ("DB_NAME", "app"), ("REDIS_URL", "redis://:hunter2@cache")];
+        for arguments in [&["config", "show"][..], &["--json", "config", "show"]] {
+            let output = TestApp::run(arguments, &environment).await;
+            assert_eq!(output.code(), Some(0), "{}", output.stderr);
+            let printed = format!("{}{}", output.stdout, output.stderr);
+            assert!(!printed.contains("hunter2") && printed.contains("postgres://postgres:***@localhost:5432/app"));
+            assert!(printed.contains("not used yet"));
+        }
+    });
+}
