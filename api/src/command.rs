@@ -4,13 +4,16 @@
 //! itself to people through `Display` and to programs through `Serialize`. To add a verb, write its file and a line in
 //! [`Command`].
 
+pub mod audit;
 pub mod config;
 pub mod doctor;
 pub mod entity;
 pub mod migrate;
+pub mod outbox;
 pub mod output;
 pub mod seed;
 pub mod serve;
+pub mod signal;
 
 mod error;
 
@@ -21,20 +24,23 @@ use domain::{Clock, SystemClock};
 pub use error::{CommandError, Exit};
 
 use crate::{
-    config::{Config, Profile},
+    config::{AllowDestructive, Config, Profile},
     wiring,
 };
 
 /// The service and its tools. Without a command, it serves.
-#[derive(clap::Parser)]
+#[derive(Default, clap::Parser)]
 #[command(name = "seabed", version, max_term_width = 120)]
 pub struct Cli {
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// Confirm what destroys data
+    /// Confirm what loses data
     #[arg(long, global = true)]
     pub yes: bool,
+    /// Confirm it for the database of this name, as production demands
+    #[arg(long, global = true, value_name = "NAME")]
+    pub yes_i_mean: Option<String>,
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -52,6 +58,12 @@ pub enum Command {
     Entity(entity::EntityCommand),
     /// Fill the database with made-up data
     Seed(seed::SeedOptions),
+    /// What waits to be delivered to the documents, and what was given up
+    #[command(subcommand)]
+    Outbox(outbox::OutboxCommand),
+    /// Whether the audit trail is what was written
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Check everything the service depends on
     Doctor,
     /// Show what is set
@@ -59,43 +71,65 @@ pub enum Command {
     Config(config::ConfigCommand),
 }
 
-/// Does what was asked for. Whether all is well: a check that found something is no error, and ends with 1.
+/// Does what was asked for. A check that found something is no error, and ends with 1; the lint of migrations, with 2.
 ///
 /// # Errors
 /// If it is refused or fails.
-pub async fn run(cli: Cli, config: &Config) -> Result<bool, CommandError> {
-    let Cli { json, yes, command } = cli;
+pub async fn run(cli: Cli, config: &Config) -> Result<Exit, CommandError> {
+    let found = |is_well: bool| if is_well { Exit::Done } else { Exit::Failed };
+    let Cli { json, yes, yes_i_mean, command } = cli;
     match command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::serve(config).await.map(|()| true),
+        Command::Serve => serve::serve(config).await.map(|()| Exit::Done),
         Command::Migrate(command) => {
-            if !matches!(command, migrate::MigrateCommand::Generate { .. }) {
-                wiring::reach(config).await?;
-            }
+            let production = config.profile == Profile::Production;
+            let (never, yes) = match config.migration.allow_destructive {
+                AllowDestructive::Never => (true, yes),
+                AllowDestructive::Confirmed => (false, yes),
+                AllowDestructive::Always => (false, true),
+            };
             let context = migrate::Context {
                 database_url: config.database.url.reveal(),
-                production: config.profile == Profile::Production,
+                options: migrate::Options::of(config),
+                folder: config.migration.folder.clone(),
+                consent: migrate::Consent { yes, meant: yes_i_mean.as_deref(), production, never },
                 now: SystemTime::from(SystemClock.now().utc()),
             };
-            output::print(&migrate::run(command, &context).await?, json)?;
-            Ok(true)
+            let makes_schema = command.makes_schema();
+            let outcome = migrate::run(command, &context, signal::heard()?).await?;
+            if makes_schema {
+                wiring::prepare_documents(config).await;
+            }
+            output::print(&outcome, json)?;
+            Ok(outcome.exit())
         }
         Command::Entity(command) => {
             let outcome = entity::run(command).await?;
             output::print(&outcome, json)?;
-            Ok(outcome.is_success())
+            Ok(found(outcome.is_success()))
         }
         Command::Seed(options) => {
             output::print(&seed::seed(&options, yes, config).await?, json)?;
-            Ok(true)
+            Ok(Exit::Done)
+        }
+        Command::Outbox(command) => {
+            let production = config.profile == Profile::Production;
+            let consent = migrate::Consent { yes, meant: yes_i_mean.as_deref(), production, never: false };
+            output::print(&outbox::run(command, &consent, config).await?, json)?;
+            Ok(Exit::Done)
+        }
+        Command::Audit(audit::AuditCommand::Verify) => {
+            let verification = audit::verify(config).await?;
+            output::print(&verification, json)?;
+            Ok(found(verification.is_whole()))
         }
         Command::Doctor => {
             let diagnosis = doctor::examine(config).await;
             output::print(&diagnosis, json)?;
-            Ok(diagnosis.is_healthy())
+            Ok(found(diagnosis.is_healthy()))
         }
         Command::Config(command) => {
             output::print(&config::run(&command, config), json)?;
-            Ok(true)
+            Ok(Exit::Done)
         }
     }
 }

@@ -7,11 +7,13 @@
 mod address;
 mod error;
 mod file;
+mod reader;
 mod table;
 mod value;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    borrow::Cow,
+    collections::BTreeMap,
     env, fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -23,10 +25,9 @@ use serde::Serialize;
 pub use address::Address;
 pub use error::{ConfigError, ConfigErrors};
 pub use table::{Absent, KEYS, Key, Visibility, env_example, markdown};
-pub use value::{LogFormat, MigrateOnStart, Profile, Secret};
+pub use value::{AllowDestructive, CacheUse, LogFormat, MigrateOnStart, OnUnreachable, Profile, Secret};
 
-use error::Place;
-use value::{Ssl, Value};
+use reader::Reader;
 
 /// Everything that can be set. Its `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -43,8 +44,12 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Where Redis is, if anywhere.
     pub redis_url: Option<Address>,
-    /// Where MongoDB is, if anywhere.
-    pub mongodb_uri: Option<Address>,
+    /// Copies of records.
+    pub cache: CacheConfig,
+    /// What is remembered for a while.
+    pub memory: MemoryConfig,
+    /// Where documents are.
+    pub documents: DocumentsConfig,
     /// How long a request may take.
     pub request_timeout: Duration,
     /// How long requests that are under way may go on after the service was told to stop.
@@ -53,12 +58,18 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// How many requests are worked on at once.
     pub max_concurrent_requests: usize,
+    /// How many streams of changes may be open at once.
+    pub max_streams: usize,
+    /// How many rows may wait to be delivered to the documents.
+    pub outbox_max_rows: usize,
     /// Which events are logged, as a filter of `tracing`.
     pub log: String,
     /// In which form they are logged.
     pub log_format: LogFormat,
     /// Whether the service migrates the database when it starts.
     pub migrate_on_start: MigrateOnStart,
+    /// How migrations are run.
+    pub migration: MigrationConfig,
     settings: Vec<Setting>,
 }
 
@@ -79,6 +90,12 @@ pub struct DatabaseConfig {
     pub idle_timeout: Duration,
     /// How long a statement may take.
     pub statement_timeout: Duration,
+    /// How long a statement may wait for what another transaction holds.
+    pub lock_timeout: Duration,
+    /// How long a unit of work may take.
+    pub transaction_timeout: Duration,
+    /// How often a unit of work is tried.
+    pub attempts: u32,
 }
 
 impl DatabaseConfig {
@@ -88,11 +105,81 @@ impl DatabaseConfig {
     }
 }
 
+/// Copies of records, and how far they are trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// Whether any are kept.
+    pub is_used: CacheUse,
+    /// What all keys in Redis begin with.
+    pub prefix: String,
+    /// How long Redis may take to answer.
+    pub timeout: Duration,
+    /// How long a copy is kept at most.
+    pub ttl: Duration,
+    /// How long copies are trusted after it was last known that they are current.
+    pub freshness: Duration,
+    /// When a write is acknowledged while the cache is out of reach.
+    pub on_unreachable: OnUnreachable,
+    /// How much memory copies in this process may take.
+    pub max_bytes: usize,
+}
+
+/// Sessions and temporary data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryConfig {
+    /// The Redis that they are in; none keeps them in this process.
+    pub url: Option<Address>,
+    /// How long it may take to answer.
+    pub timeout: Duration,
+    /// How much memory they may take in this process.
+    pub max_bytes: usize,
+}
+
+/// Where documents are, and how many connections to keep to there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentsConfig {
+    /// The MongoDB that they are in; none keeps them in the database.
+    pub uri: Option<Address>,
+    /// The others, by the names that collections give them.
+    pub named: BTreeMap<String, Address>,
+    /// How many connections are kept open to each.
+    pub min_connections: u32,
+    /// How many connections are opened to each at most.
+    pub max_connections: u32,
+    /// How long opening a connection may take.
+    pub connect_timeout: Duration,
+    /// How long to wait for a server that can be asked.
+    pub server_selection_timeout: Duration,
+    /// How long an answer may take, with all of that.
+    pub timeout: Duration,
+}
+
+/// How migrations are run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationConfig {
+    /// The table that lists the applied ones.
+    pub table: String,
+    /// The folder that new ones are written to.
+    pub folder: PathBuf,
+    /// How long a statement of a migration may wait for what others hold.
+    pub lock_timeout: Duration,
+    /// How long a statement of a migration may take.
+    pub statement_timeout: Duration,
+    /// How often a migration is tried that others keep from what it needs.
+    pub attempts: u32,
+    /// How long the lock of a migrator holds after it was last heard of.
+    pub lease: Duration,
+    /// How long to wait for another migrator.
+    pub wait: Duration,
+    /// Whether what loses data may be done.
+    pub allow_destructive: AllowDestructive,
+}
+
 /// One line of `config show`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
     /// The name of the variable.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What is in force, without secrets; none if nothing is.
     pub value: Option<String>,
     /// Where that was said.
@@ -139,14 +226,19 @@ impl PartialEq for Config {
             secret_key,
             database,
             redis_url,
-            mongodb_uri,
+            cache,
+            memory,
+            documents,
             request_timeout,
             drain_timeout,
             max_body_bytes,
             max_concurrent_requests,
+            max_streams,
+            outbox_max_rows,
             log,
             log_format,
             migrate_on_start,
+            migration,
             settings: _,
         } = self;
         *profile == other.profile
@@ -155,14 +247,19 @@ impl PartialEq for Config {
             && *secret_key == other.secret_key
             && *database == other.database
             && *redis_url == other.redis_url
-            && *mongodb_uri == other.mongodb_uri
+            && *cache == other.cache
+            && *memory == other.memory
+            && *documents == other.documents
             && *request_timeout == other.request_timeout
             && *drain_timeout == other.drain_timeout
             && *max_body_bytes == other.max_body_bytes
             && *max_concurrent_requests == other.max_concurrent_requests
+            && *max_streams == other.max_streams
+            && *outbox_max_rows == other.outbox_max_rows
             && *log == other.log
             && *log_format == other.log_format
             && *migrate_on_start == other.migrate_on_start
+            && *migration == other.migration
     }
 }
 
@@ -213,15 +310,47 @@ impl Config {
         let acquire_timeout = reader.take(&table::DB_ACQUIRE_TIMEOUT);
         let idle_timeout = reader.take(&table::DB_IDLE_TIMEOUT);
         let statement_timeout = reader.take::<Duration>(&table::DB_STATEMENT_TIMEOUT);
+        let lock_timeout = reader.take(&table::DB_LOCK_TIMEOUT);
+        let transaction_timeout = reader.take(&table::DB_TRANSACTION_TIMEOUT);
+        let attempts = reader.take::<u32>(&table::DB_ATTEMPTS);
         let redis_url = reader.redis_url();
-        let mongodb_uri = reader.address(&table::MONGODB_URI);
+        let cache = reader.take(&table::CACHE);
+        let prefix = reader.take(&table::REDIS_PREFIX);
+        let timeout = reader.take::<Duration>(&table::REDIS_TIMEOUT);
+        let ttl = reader.take(&table::CACHE_TTL);
+        let freshness = reader.take::<Duration>(&table::CACHE_FRESHNESS);
+        let on_unreachable = reader.take(&table::CACHE_ON_UNREACHABLE);
+        let max_bytes = reader.take(&table::CACHE_MAX_BYTES);
+        let data_url = match reader.is_set(&table::REDIS_DATA_URL) {
+            true => reader.address(&table::REDIS_DATA_URL),
+            false => redis_url.clone(),
+        };
+        let data_timeout = reader.take(&table::REDIS_DATA_TIMEOUT);
+        let memory_max_bytes = reader.take(&table::MEMORY_MAX_BYTES);
+        let mongodb_uri = reader.mongodb_uri();
+        let mongodb_named = reader.mongodb_named();
+        let mongodb_min_connections = reader.take::<u32>(&table::MONGODB_MIN_CONNECTIONS);
+        let mongodb_max_connections = reader.take::<u32>(&table::MONGODB_MAX_CONNECTIONS);
+        let mongodb_connect_timeout = reader.take(&table::MONGODB_CONNECT_TIMEOUT);
+        let server_selection_timeout = reader.take::<Duration>(&table::MONGODB_SERVER_SELECTION_TIMEOUT);
+        let mongodb_timeout = reader.take::<Duration>(&table::MONGODB_TIMEOUT);
         let request_timeout = reader.take::<Duration>(&table::REQUEST_TIMEOUT);
         let drain_timeout = reader.take(&table::DRAIN_TIMEOUT);
         let max_body_bytes = reader.take(&table::MAX_BODY_BYTES);
         let max_concurrent_requests = reader.take(&table::MAX_CONCURRENT_REQUESTS);
+        let max_streams = reader.take(&table::MAX_STREAMS);
+        let outbox_max_rows = reader.take(&table::OUTBOX_MAX_ROWS);
         let log = reader.take::<value::Filter>(&table::LOG);
         let log_format = reader.take(&table::LOG_FORMAT);
         let migrate_on_start = reader.take(&table::MIGRATE_ON_START);
+        let migration_table = reader.take::<value::Identifier>(&table::MIGRATION_TABLE);
+        let migration_dir = reader.take(&table::MIGRATION_DIR);
+        let migration_lock_timeout = reader.take(&table::MIGRATION_LOCK_TIMEOUT);
+        let migration_statement_timeout = reader.take(&table::MIGRATION_STATEMENT_TIMEOUT);
+        let migration_attempts = reader.take(&table::MIGRATION_ATTEMPTS);
+        let migration_lease = reader.take::<Duration>(&table::MIGRATION_LEASE);
+        let migration_wait = reader.take(&table::MIGRATION_WAIT);
+        let allow_destructive = reader.take(&table::MIGRATION_ALLOW_DESTRUCTIVE);
 
         if let (Some(min), Some(max)) = (min_connections, max_connections)
             && max < min
@@ -229,14 +358,40 @@ impl Config {
             let must = format!("must be at least DB_MIN_CONNECTIONS, which is {min}");
             reader.refuse(&table::DB_MAX_CONNECTIONS, must);
         }
+        if let (Some(min), Some(max)) = (mongodb_min_connections, mongodb_max_connections)
+            && max < min
+        {
+            let must = format!("must be at least MONGODB_MIN_CONNECTIONS, which is {min}");
+            reader.refuse(&table::MONGODB_MAX_CONNECTIONS, must);
+        }
+        if let (Some(selection), Some(timeout)) = (server_selection_timeout, mongodb_timeout)
+            && selection >= timeout
+        {
+            let must = "must be less than MONGODB_TIMEOUT, or it is never reached".to_owned();
+            reader.refuse(&table::MONGODB_SERVER_SELECTION_TIMEOUT, must);
+        }
         if let (Some(statement), Some(request)) = (statement_timeout, request_timeout)
             && statement >= request
         {
             let must = "must be less than REQUEST_TIMEOUT, or the database works on after nobody waits".to_owned();
             reader.refuse(&table::DB_STATEMENT_TIMEOUT, must);
         }
+        if let (Some(timeout), Some(freshness)) = (timeout, freshness)
+            && freshness <= timeout * 2
+        {
+            let must = "must be more than twice REDIS_TIMEOUT, or nothing is known to be fresh in time".to_owned();
+            reader.refuse(&table::CACHE_FRESHNESS, must);
+        }
 
-        let settings = reader.settings(data_dir.as_deref(), url.as_ref(), redis_url.as_ref());
+        if migration_lease.is_some_and(|lease| lease < Duration::from_secs(1)) {
+            let must = "must be at least 1s, or a busy machine loses the lock".to_owned();
+            reader.refuse(&table::MIGRATION_LEASE, must);
+        }
+        if attempts == Some(0) {
+            reader.refuse(&table::DB_ATTEMPTS, "must be at least 1".to_owned());
+        }
+
+        let settings = reader.settings(data_dir.as_deref(), url.as_ref(), redis_url.as_ref(), mongodb_uri.as_ref());
         let config = (|| {
             Some(Self {
                 profile: profile?,
@@ -251,16 +406,49 @@ impl Config {
                     acquire_timeout: acquire_timeout?,
                     idle_timeout: idle_timeout?,
                     statement_timeout: statement_timeout?,
+                    lock_timeout: lock_timeout?,
+                    transaction_timeout: transaction_timeout?,
+                    attempts: attempts?,
                 },
                 redis_url,
-                mongodb_uri,
+                cache: CacheConfig {
+                    is_used: cache?,
+                    prefix: prefix?,
+                    timeout: timeout?,
+                    ttl: ttl?,
+                    freshness: freshness?,
+                    on_unreachable: on_unreachable?,
+                    max_bytes: max_bytes?,
+                },
+                memory: MemoryConfig { url: data_url, timeout: data_timeout?, max_bytes: memory_max_bytes? },
+                documents: DocumentsConfig {
+                    uri: mongodb_uri,
+                    named: mongodb_named,
+                    min_connections: mongodb_min_connections?,
+                    max_connections: mongodb_max_connections?,
+                    connect_timeout: mongodb_connect_timeout?,
+                    server_selection_timeout: server_selection_timeout?,
+                    timeout: mongodb_timeout?,
+                },
                 request_timeout: request_timeout?,
                 drain_timeout: drain_timeout?,
                 max_body_bytes: max_body_bytes?,
                 max_concurrent_requests: max_concurrent_requests?,
+                max_streams: max_streams?,
+                outbox_max_rows: outbox_max_rows?,
                 log: log?.into_text(),
                 log_format: log_format?,
                 migrate_on_start: migrate_on_start?,
+                migration: MigrationConfig {
+                    table: migration_table?.into_text(),
+                    folder: migration_dir?,
+                    lock_timeout: migration_lock_timeout?,
+                    statement_timeout: migration_statement_timeout?,
+                    attempts: migration_attempts?,
+                    lease: migration_lease?,
+                    wait: migration_wait?,
+                    allow_destructive: allow_destructive?,
+                },
                 settings,
             })
         })();
@@ -284,219 +472,5 @@ impl Config {
             Some(key) => Ok(key.clone()),
             None => value::kept_secret(&self.data_dir.join("secret_key")),
         }
-    }
-}
-
-/// A value as it was written, and where.
-#[derive(Clone)]
-struct Found {
-    text: String,
-    source: Source,
-    /// The name that was used, if it is not the first one.
-    alias: Option<&'static str>,
-}
-
-struct Reader {
-    found: HashMap<&'static str, Found>,
-    errors: Vec<ConfigError>,
-}
-
-impl Reader {
-    /// Collects what was said about the known keys; the first source that says something wins.
-    fn gather(environment: impl Iterator<Item = (String, String)>, folder: &Path) -> Self {
-        let mut reader = Self { found: HashMap::new(), errors: Vec::new() };
-        let mut said = BTreeMap::<&'static str, Found>::new();
-        let mut layers = vec![(Source::Environment, Vec::new())];
-        for (name, value) in environment {
-            match table::find(&name) {
-                Some(_) => layers[0].1.push((name, value)),
-                None if name.starts_with("DB_") => {
-                    reader.errors.push(ConfigError::unknown(name, Place::Environment));
-                }
-                None => {}
-            }
-        }
-        for (source, name) in [(Source::LocalFile, ".env.local"), (Source::File, ".env")] {
-            let file = file::read(&folder.join(name), name);
-            reader.errors.extend(file.errors);
-            layers.push((source, file.values));
-        }
-        for (source, values) in layers {
-            for (name, text) in values {
-                let Some((key, spelling)) = table::find(&name) else { continue };
-                // An empty value is as good as none, which is how compose files leave something out.
-                if !text.is_empty() {
-                    let alias = (spelling != key.name).then_some(spelling);
-                    said.entry(spelling).or_insert(Found { text, source, alias });
-                }
-            }
-        }
-        for key in KEYS {
-            let by_name = said.remove(key.name);
-            let by_alias = key.alias.and_then(|alias| said.remove(alias));
-            if let (Some(first), Some(second), Some(alias)) = (&by_name, &by_alias, key.alias)
-                && first.text != second.text
-            {
-                reader.errors.push(ConfigError::Conflict { first: key.name, second: alias });
-            }
-            if let Some(found) = by_name.or(by_alias) {
-                reader.found.insert(key.name, found);
-            }
-        }
-        reader
-    }
-
-    fn is_set(&self, key: &Key) -> bool {
-        self.found.contains_key(key.name)
-    }
-
-    /// The value of a key, or its default; none if it is wrong, which is noted, or if there is none.
-    fn take<T: Value>(&mut self, key: &Key) -> Option<T> {
-        let text = match self.found.get(key.name) {
-            Some(found) => found.text.clone(),
-            None => key.absent.text()?.to_owned(),
-        };
-        match T::read(&text) {
-            Ok(value) => Some(value),
-            Err(must) => {
-                self.refuse(key, must);
-                None
-            }
-        }
-    }
-
-    fn refuse(&mut self, key: &Key, must: String) {
-        let found = self.found.get(key.name);
-        let name = found.and_then(|found| found.alias).unwrap_or(key.name);
-        let value = match (key.visibility, found) {
-            (Visibility::Plain, Some(found)) => Some(found.text.clone()),
-            _ => None,
-        };
-        self.errors.push(ConfigError::Invalid { name, value, must });
-    }
-
-    fn address(&mut self, key: &Key) -> Option<Address> {
-        let text = self.found.get(key.name)?.text.clone();
-        match Address::read(key.name, &text) {
-            Ok(address) => Some(address),
-            Err(must) => {
-                self.refuse(key, must.to_owned());
-                None
-            }
-        }
-    }
-
-    fn secret_key(&mut self, production: bool) -> Option<Secret> {
-        if production && !self.is_set(&table::SECRET_KEY) {
-            let because = "production has no default for it: set at least 32 random characters";
-            self.errors.push(ConfigError::Missing { name: table::SECRET_KEY.name, because });
-        }
-        self.take(&table::SECRET_KEY).map(value::SigningKey::into_secret)
-    }
-
-    fn database_url(&mut self, production: bool, data_dir: Option<&Path>) -> Option<Address> {
-        // Each part is looked at, so that a wrong one is told even where the URL wins.
-        let host = self.take::<String>(&table::DB_HOST);
-        let port = self.take::<u16>(&table::DB_PORT);
-        let user = self.take::<String>(&table::DB_USER);
-        let password = self.take::<Secret>(&table::DB_PASSWORD);
-        let name = self.take::<String>(&table::DB_NAME);
-        let ssl = self.take::<Ssl>(&table::DB_SSL);
-        if self.is_set(&table::DATABASE_URL) {
-            return self.address(&table::DATABASE_URL);
-        }
-        let parts = [&table::DB_HOST, &table::DB_PORT, &table::DB_USER, &table::DB_PASSWORD, &table::DB_SSL];
-        let part = parts.into_iter().chain([&table::DB_NAME]).find(|part| self.is_set(part));
-        match part {
-            Some(_) if !self.is_set(&table::DB_NAME) => {
-                let because = "the other DB_ variables need a database to go with";
-                self.errors.push(ConfigError::Missing { name: table::DB_NAME.name, because });
-                None
-            }
-            Some(_) if production && !self.is_set(&table::DB_HOST) => {
-                let because = "production has no default for it";
-                self.errors.push(ConfigError::Missing { name: table::DB_HOST.name, because });
-                None
-            }
-            Some(_) => {
-                let address = Address::of_postgres(&address::Parts {
-                    host: &host?,
-                    port: port?,
-                    user: &user?,
-                    password: password.as_ref().map(Secret::reveal),
-                    name: &name?,
-                    ssl,
-                });
-                if address.is_none() {
-                    self.refuse(&table::DB_HOST, "must be the name or the address of a host".to_owned());
-                }
-                address
-            }
-            None if production => {
-                let because = "production has no default for it: set postgres://user:password@host:5432/name";
-                self.errors.push(ConfigError::Missing { name: table::DATABASE_URL.name, because });
-                None
-            }
-            None => Some(Address::of_file(&data_dir?.join("seabed.db"))),
-        }
-    }
-
-    fn redis_url(&mut self) -> Option<Address> {
-        let host = self.take::<String>(&table::REDIS_HOST);
-        let port = self.take::<u16>(&table::REDIS_PORT);
-        if self.is_set(&table::REDIS_URL) {
-            return self.address(&table::REDIS_URL);
-        }
-        if !self.is_set(&table::REDIS_HOST) && !self.is_set(&table::REDIS_PORT) {
-            return None;
-        }
-        let address = Address::of_redis(&host?, port?);
-        if address.is_none() {
-            self.refuse(&table::REDIS_HOST, "must be the name or the address of a host".to_owned());
-        }
-        address
-    }
-
-    fn settings(&self, data_dir: Option<&Path>, url: Option<&Address>, redis: Option<&Address>) -> Vec<Setting> {
-        let url_wins = self.is_set(&table::DATABASE_URL);
-        let composed = !url_wins && url.is_some_and(|url| !url.reveal().starts_with("sqlite:"));
-        KEYS.iter()
-            .map(|key| {
-                let found = self.found.get(key.name);
-                let mut notes = Vec::new();
-                if let Some(alias) = found.and_then(|found| found.alias) {
-                    notes.push(format!("set as {alias}"));
-                }
-                if !key.used {
-                    notes.push("not used yet".to_owned());
-                }
-                let value = match (found, key.name) {
-                    (Some(found), _) => Some(key.visibility.shown(&found.text)),
-                    (None, "DATABASE_URL") => url.map(ToString::to_string),
-                    (None, "REDIS_URL") => redis.map(ToString::to_string),
-                    (None, "SECRET_KEY") => {
-                        let file = data_dir.map(|folder| folder.join("secret_key"));
-                        notes.extend(file.map(|file| format!("kept in {}", file.display())));
-                        None
-                    }
-                    // A part of an address means nothing where there is no address.
-                    (None, _) if key.is_part_of_database_url() && !composed => None,
-                    (None, "REDIS_HOST" | "REDIS_PORT") if redis.is_none() || self.is_set(&table::REDIS_URL) => None,
-                    (None, _) => key.absent.text().map(str::to_owned),
-                };
-                match key.name {
-                    "DATABASE_URL" if composed => notes.push("made of the DB_ variables".to_owned()),
-                    "REDIS_URL" if found.is_none() && redis.is_some() => {
-                        notes.push("made of REDIS_HOST and REDIS_PORT".to_owned());
-                    }
-                    _ if key.is_part_of_database_url() && found.is_some() && url_wins => {
-                        notes.push("without effect: DATABASE_URL wins".to_owned());
-                    }
-                    _ => {}
-                }
-                let note = (!notes.is_empty()).then(|| notes.join("; "));
-                Setting { name: key.name, value, source: found.map_or(Source::Default, |found| found.source), note }
-            })
-            .collect()
     }
 }

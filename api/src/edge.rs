@@ -5,11 +5,12 @@ use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Durati
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use domain::{Context, Incident, within_context};
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tracing::Instrument;
@@ -22,13 +23,21 @@ const MAX_URI_BYTES: usize = 8 * 1024;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// The outermost layer.
-pub(crate) async fn edge(request: Request, next: Next) -> Response {
+pub(crate) async fn edge(State(app): State<App>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("request", id, %method, path);
+    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
+    let context = Context {
+        actor: None,
+        request_id: Some(id.clone()),
+        // What is at no known address is at any, and would be a kind of request of its own each time.
+        endpoint: route.as_ref().map(|route| route.as_str().to_owned()),
+        method: Some(method.to_string()),
+    };
 
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
+    let answer = within_context(context.clone(), AssertUnwindSafe(next.run(request)).catch_unwind());
+    let answer = answer.instrument(span.clone()).await;
     let mut response = answer.unwrap_or_else(|_| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong here").into_response()
     });
@@ -40,12 +49,20 @@ pub(crate) async fn edge(request: Request, next: Next) -> Response {
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
+    let elapsed = started.elapsed();
+    app.metrics().answered(&method, route.as_ref().map(MatchedPath::as_str), response.status(), elapsed);
     let (status, code) = (response.status().as_u16(), problem.as_ref().map(|problem| problem.code()));
-    let elapsed_ms = started.elapsed().as_secs_f64() * 1_000.0;
+    let elapsed_ms = elapsed.as_micros() as f64 / 1_000.0;
     span.in_scope(|| match problem.as_ref().filter(|problem| problem.status().is_server_error()) {
         Some(problem) => {
             let cause = problem.cause().map(|cause| chain(cause.as_ref()));
             tracing::error!(status, code, elapsed_ms, cause, "failed");
+            let message = match cause {
+                Some(cause) => format!("{}: {cause}", problem.detail()),
+                None => problem.detail().to_owned(),
+            };
+            let code = problem.code().to_owned();
+            app.store().report(Incident { code, message, status: Some(status), context });
         }
         None => tracing::info!(status, code, elapsed_ms, "answered"),
     });
@@ -68,6 +85,8 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// The layer below it, for all but those who ask for the service's health: they must get an answer above all when there
 /// is too much to do.
+///
+/// A request is over when its answer begins: what a stream sends after that is bounded by the route that sends it.
 pub(crate) async fn limited(State(app): State<App>, request: Request, next: Next) -> Response {
     let Ok(_permit) = app.permits().try_acquire() else {
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many requests are under way")
@@ -82,10 +101,19 @@ pub(crate) async fn limited(State(app): State<App>, request: Request, next: Next
         Ok(request) => request,
         Err(problem) => return refused(problem),
     };
-    match timeout(limits.request_timeout, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "answering took too long").into_response(),
-    }
+    // The data is given up a little earlier, so that what it says of it can still be told.
+    let margin = (limits.request_timeout / 10).min(Duration::from_secs(1));
+    let is_safe = request.method().is_safe();
+    let answering = domain::within(limits.request_timeout - margin, next.run(request));
+    let late = match timeout(limits.request_timeout, answering).await {
+        Ok(response) => return response,
+        Err(_) if is_safe => Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "answering took too long"),
+        Err(_) => {
+            let detail = "answering took too long, and it may still take effect: look before you repeat it";
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "unknown_outcome", detail)
+        }
+    };
+    late.into_response()
 }
 
 /// What was refused unread may be followed by more of it: the connection is of no further use.
@@ -126,8 +154,8 @@ fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let detail = "the body must not be compressed";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding", detail));
     }
-    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
-    if !accepts.is_empty() && !accepts.iter().any(|accept| takes(accept, uri.path())) {
+    let mut accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+    if accepts.peek().is_some() && !accepts.any(|accept| takes(accept, uri.path())) {
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "accept", "answers are application/json"));
     }
     Ok(())
@@ -135,6 +163,9 @@ fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Whether percent-encoded bytes are text that a database can hold.
 fn is_text(encoded: &str) -> bool {
+    if !encoded.contains(['%', '\0']) {
+        return true;
+    }
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.bytes();
     while let Some(byte) = rest.next() {
@@ -156,8 +187,9 @@ fn takes(accept: &str, path: &str) -> bool {
         // A weight of zero means "not this".
         let refused = parts.filter_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok()).any(|weight| weight <= 0.0);
         let page = path == "/docs" && matches!(range, "text/*" | "text/html");
+        let stream = path == crate::route::CHANGES && matches!(range, "text/*" | "text/event-stream");
         let json = matches!(range, "*/*" | "application/*" | "application/json" | "application/problem+json");
-        (page || json) && !refused
+        (page || stream || json) && !refused
     })
 }
 

@@ -13,9 +13,10 @@ use aide::{
 };
 use axum::{
     extract::{FromRequestParts, RawPathParams},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
 };
 use domain::{DEFAULT_PAGE_SIZE, Id, Include, MAX_PAGE_SIZE, Page, Record, Sort};
+use serde::de::DeserializeOwned;
 
 use crate::{
     app::App,
@@ -80,8 +81,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let SeenVersion(seen) = SeenVersion::from_request_parts(parts, state).await?;
-        let detail = "say with If-Match which version is meant: the ETag that came with the record";
-        seen.map(Self).ok_or_else(|| Problem::new(StatusCode::PRECONDITION_REQUIRED, "if_match_required", detail))
+        seen.map(Self).ok_or_else(Problem::version_required)
     }
 }
 
@@ -99,7 +99,10 @@ impl<S: Send + Sync> FromRequestParts<S> for SeenVersion {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self> {
         let Some(tag) = single(&parts.headers, header::IF_MATCH.as_str())? else { return Ok(Self(None)) };
-        let version = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
+        let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+        let number = |text: &str| text.parse().ok();
+        // Behind the version may be a hash of what was included with the record.
+        let version = tag.and_then(|tag| number(tag).or_else(|| number(tag.rsplit_once('-')?.0)));
         let refused = || Problem::bad_request("if_match", "If-Match must be the ETag of the record, such as \"1\"");
         version.map(|version| Self(Some(version))).ok_or_else(refused)
     }
@@ -157,7 +160,7 @@ pub(crate) fn parameters(parts: &Parts) -> BTreeMap<String, String> {
 }
 
 /// A mistake in the address, however the domain found it.
-fn in_query(error: domain::Error) -> Problem {
+pub(crate) fn in_query(error: domain::Error) -> Problem {
     match error {
         domain::Error::Invalid(errors) => {
             let detail = errors
@@ -223,10 +226,7 @@ impl<R: Record> FromRequestParts<App> for ListQuery<R> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let mut parameters = parameters(parts);
         let includes = Include::parse::<R>(&parameters.remove("include").unwrap_or_default()).map_err(in_query)?;
-        let limit = parameters.remove("page_size").map_or(Ok(DEFAULT_PAGE_SIZE), |size| size.parse());
-        let limit = limit.ok().filter(|size| *size <= MAX_PAGE_SIZE).and_then(NonZeroU32::new).ok_or_else(|| {
-            Problem::bad_request("query", format!("the parameter page_size must be 1 to {MAX_PAGE_SIZE}"))
-        })?;
+        let limit = page_size(&mut parameters)?;
         let token = parameters.remove("page_token");
         let sort = parameters.remove("sort").unwrap_or_else(|| "id".to_owned());
         let filters = parameters.extract_if(.., |name, _| name.starts_with("filter[") && name.ends_with(']'));
@@ -238,21 +238,38 @@ impl<R: Record> FromRequestParts<App> for ListQuery<R> {
         let filter = serde_urlencoded::from_str(&filters)
             .map_err(|error| Problem::bad_request("query", format!("the filter is not valid: {error}")))?;
         let sort = Sort::parse::<R>(&sort).map_err(in_query)?;
-        let after = token.map(|token| {
-            let refused = || Problem::bad_request("page_token", "the page token does not belong to this list");
-            app.token_key().verify(&list, &token).ok_or_else(refused)
-        });
-        Ok(Self { filter, page: Page { limit, sort, after: after.transpose()? }, includes, list })
+        let after = token.map(|token| place(app, &list, &token)).transpose()?;
+        Ok(Self { filter, page: Page { limit, sort, after, offset: 0 }, includes, list })
     }
+}
+
+/// How many are wanted on a page.
+pub(crate) fn page_size(parameters: &mut BTreeMap<String, String>) -> Result<NonZeroU32> {
+    let size = parameters.remove("page_size").map_or(Ok(DEFAULT_PAGE_SIZE), |size| size.parse());
+    size.ok()
+        .filter(|size| *size <= MAX_PAGE_SIZE)
+        .and_then(NonZeroU32::new)
+        .ok_or_else(|| Problem::bad_request("query", format!("the parameter page_size must be 1 to {MAX_PAGE_SIZE}")))
+}
+
+/// The place in a list that a page token stands for.
+pub(crate) fn place<P: DeserializeOwned>(app: &App, list: &str, token: &str) -> Result<P> {
+    let refused = || Problem::bad_request("page_token", "the page token does not belong to this list");
+    app.token_key().verify(list, token).ok_or_else(refused)
+}
+
+/// Describes what both are asked for by.
+pub(crate) fn page_parameters(ctx: &mut GenContext, operation: &mut Operation) {
+    let size = ctx.schema.subschema_for::<NonZeroU32>();
+    let about = format!("How many to list, at most {MAX_PAGE_SIZE}; {DEFAULT_PAGE_SIZE} if nothing is said.");
+    query_parameter(operation, "page_size", &about, size);
+    let text = ctx.schema.subschema_for::<String>();
+    query_parameter(operation, "page_token", "The next_page_token of the page before.", text);
 }
 
 impl<R: Record> OperationInput for ListQuery<R> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        let text = ctx.schema.subschema_for::<String>();
-        let size = ctx.schema.subschema_for::<NonZeroU32>();
-        let about = format!("How many to list, at most {MAX_PAGE_SIZE}; {DEFAULT_PAGE_SIZE} if nothing is said.");
-        query_parameter(operation, "page_size", &about, size);
-        query_parameter(operation, "page_token", "The next_page_token of the page before.", text);
+        page_parameters(ctx, operation);
         let orders = Sort::allowed::<R>().into_iter().flat_map(|name| [name.to_owned(), format!("-{name}")]);
         let orders = schemars::json_schema!({ "type": "string", "enum": orders.collect::<Vec<_>>() });
         query_parameter(operation, "sort", "With a minus in front, descending; id if nothing is said.", orders);

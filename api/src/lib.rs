@@ -1,17 +1,22 @@
 //! The process: HTTP, command line, configuration, and the adapters that they choose.
 
+pub mod adapter;
 mod app;
 mod body;
 pub mod command;
 pub mod config;
+mod documents;
 mod edge;
 mod extract;
 mod health;
+mod hex;
+mod metrics;
 mod openapi;
 mod page_token;
 mod problem;
 mod reply;
 mod resource;
+mod revalidate;
 mod route;
 mod server;
 pub mod wiring;

@@ -10,11 +10,13 @@ use api::{
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return output::print_parsed(&answer).into(),
+    };
     let json = cli.json;
     match run(cli) {
-        Ok(true) => Exit::Done.into(),
-        Ok(false) => Exit::Failed.into(),
+        Ok(exit) => exit.into(),
         Err(error) => {
             output::print_error(&error, json);
             error.exit().into()
@@ -22,7 +24,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<bool, CommandError> {
+fn run(cli: Cli) -> Result<Exit, CommandError> {
     let config = Config::from_process()?;
     wiring::log(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -11,9 +11,20 @@ use axum::{
     response::{Html, IntoResponse},
     routing::get,
 };
-use schemars::Schema;
+use schemars::{Schema, generate::SchemaSettings};
 
 use crate::app::App;
+
+/// To be called before the first route is made: from then on schemas are gathered, in the dialect of OpenAPI 3.1 (JSON
+/// Schema 2020-12), which is not the one that aide comes set to.
+pub(crate) fn begin() {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        // Of the whole document, which is no schema.
+        settings.meta_schema = None;
+    });
+    aide::generate::in_context(|context| context.schema = settings.into_generator());
+}
 
 /// Serves the description of these routes at `/openapi.json` and the page at `/docs`, which loads nothing from
 /// elsewhere.
@@ -28,8 +39,6 @@ pub(crate) fn described(routes: ApiRouter<App>) -> Router<App> {
         ..OpenApi::default()
     };
     aide::generate::on_error(|error| tracing::debug!(%error, "a part of the API could not be described"));
-    // The schemas were gathered while the routes were made, which is how aide comes set; to set it here would begin anew
-    // and lose them.
     let router = routes.finish_api(&mut api);
     let json = serde_json::to_string(&api).unwrap_or_default();
     let page = Swagger::new("/openapi.json").with_title("Seabed").html();

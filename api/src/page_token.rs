@@ -2,8 +2,8 @@
 //! list, is refused.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use domain::Cursor;
 use hmac::{Hmac, Mac};
+use serde::{Serialize, de::DeserializeOwned};
 use sha2::Sha256;
 
 /// Half of an HMAC-SHA-256, which RFC 2104 section 5 allows: 128 bits are beyond guessing, and the token stays short.
@@ -18,15 +18,15 @@ impl TokenKey {
     }
 
     /// The token for a place in the list that `list` describes.
-    pub(crate) fn sign(&self, list: &str, cursor: &Cursor) -> Option<String> {
-        let payload = serde_json::to_vec(cursor).ok()?;
+    pub(crate) fn sign(&self, list: &str, place: &impl Serialize) -> Option<String> {
+        let payload = serde_json::to_vec(place).ok()?;
         let mut token = self.mac(list, &payload)?.finalize().into_bytes()[..TAG_LENGTH].to_vec();
         token.extend(payload);
         Some(BASE64_URL_SAFE_NO_PAD.encode(token))
     }
 
     /// The place that a token stands for, if it was signed here and for this list.
-    pub(crate) fn verify(&self, list: &str, token: &str) -> Option<Cursor> {
+    pub(crate) fn verify<P: DeserializeOwned>(&self, list: &str, token: &str) -> Option<P> {
         let token = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
         let (tag, payload) = token.split_at_checked(TAG_LENGTH)?;
         self.mac(list, payload)?.verify_truncated_left(tag).ok()?;

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{Cause, Error, FieldError, Unavailable};
+use domain::{Cause, Deadline, Error, FieldError, Unavailable};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -16,6 +16,9 @@ pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
 
 /// The media type of a problem.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// What is said to who wants to change a record and does not say which version they have seen.
+const SAY_WHICH_VERSION: &str = "say with If-Match which version is meant: the ETag that came with the record";
 
 /// Why a request was not answered as asked. Boxed, because results carry it wherever something can go wrong.
 #[derive(Debug, Clone)]
@@ -87,6 +90,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
     }
 
+    /// Nothing says which version of the record is meant.
+    pub(crate) fn version_required() -> Self {
+        Self::new(StatusCode::PRECONDITION_REQUIRED, "if_match_required", SAY_WHICH_VERSION)
+    }
+
     pub(crate) fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
         self.0.errors = errors;
         self
@@ -103,6 +111,10 @@ impl Problem {
 
     pub(crate) fn code(&self) -> &str {
         &self.0.code
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
     }
 
     pub(crate) fn cause(&self) -> Option<&Cause> {
@@ -137,6 +149,7 @@ impl From<Error> for Problem {
             Error::Conflict(_) => "another record already has what must be unique".to_owned(),
             // What an engine says is for the log.
             Error::Internal { .. } => "something went wrong here; the request id tells us what".to_owned(),
+            Error::VersionRequired { .. } => SAY_WHICH_VERSION.to_owned(),
             error => error.to_string(),
         };
         let retry_after = error.retry_after();
@@ -146,8 +159,12 @@ impl From<Error> for Problem {
             Error::Conflict(_) => (StatusCode::CONFLICT, "duplicate"),
             Error::InUse { .. } => (StatusCode::CONFLICT, "in_use"),
             Error::VersionConflict { .. } => (StatusCode::PRECONDITION_FAILED, "version_conflict"),
+            Error::VersionRequired { .. } => (StatusCode::PRECONDITION_REQUIRED, "if_match_required"),
             Error::Refused { code, .. } => (StatusCode::CONFLICT, *code),
             Error::Unavailable { reason, .. } => unavailable(*reason),
+            Error::MemoryUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "memory_unavailable"),
+            Error::Documents(error) if error.is_passing() => (StatusCode::SERVICE_UNAVAILABLE, "documents_unavailable"),
+            Error::Documents(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Error::UnknownOutcome(_) => (StatusCode::SERVICE_UNAVAILABLE, "unknown_outcome"),
             Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
@@ -165,7 +182,11 @@ impl From<Error> for Problem {
             }
             Error::Unavailable { cause, .. } => problem.0.cause = cause,
             Error::UnknownOutcome(cause) | Error::Internal { cause, .. } => problem.0.cause = Some(cause),
-            Error::NotFound { .. } | Error::Refused { .. } => {}
+            Error::NotFound { .. }
+            | Error::VersionRequired { .. }
+            | Error::Refused { .. }
+            | Error::MemoryUnavailable(_)
+            | Error::Documents(_) => {}
         }
         problem
     }
@@ -174,13 +195,17 @@ impl From<Error> for Problem {
 fn unavailable(reason: Unavailable) -> (StatusCode, &'static str) {
     let code = match reason {
         Unavailable::PoolExhausted => "pool_exhausted",
-        Unavailable::Network => "database_unreachable",
+        Unavailable::Network | Unavailable::Timeout(Deadline::Connect) => "database_unreachable",
         Unavailable::Authentication => "database_refused",
-        Unavailable::Timeout => return (StatusCode::GATEWAY_TIMEOUT, "timeout"),
-        Unavailable::Contention => "contention",
+        Unavailable::Timeout(Deadline::Lock) => "locked",
+        Unavailable::Timeout(_) => return (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+        Unavailable::Serialization => "serialization_failure",
+        Unavailable::Deadlock => "deadlock",
+        Unavailable::Busy => "database_busy",
         Unavailable::ReadOnly => "read_only",
         Unavailable::DiskFull => "disk_full",
         Unavailable::TooManyConnections => "too_many_connections",
+        Unavailable::CircuitOpen => "database_failing",
         Unavailable::Closed => "shutting_down",
     };
     (StatusCode::SERVICE_UNAVAILABLE, code)

@@ -8,23 +8,40 @@ use aide::{
     transform::TransformOperation,
 };
 use axum::{
-    Json,
     extract::{OriginalUri, State},
     http::StatusCode,
 };
-use domain::{Answer, Insert, Patch, Record};
+use domain::{Answer, Insert, Noun, Patch, Record, UnitOfWork};
 use sha2::{Digest, Sha256};
 
 use crate::{
     app::App,
     body::Body,
     extract::{IdempotencyKey, IfMatch, Includes, ListQuery, RecordId},
+    hex::hex,
     problem::{Problem, Result},
     reply::{Created, Deleted, Found, Listed},
 };
 
+/// A noun and its endpoints.
+pub(crate) struct Resource {
+    pub(crate) noun: Noun,
+    pub(crate) routes: ApiRouter<App>,
+}
+
+impl Resource {
+    fn new<R: Record>(routes: ApiRouter<App>) -> Self {
+        Self { noun: Noun::of::<R>(), routes }
+    }
+
+    /// With more endpoints than every noun has.
+    pub(crate) fn merge(self, routes: ApiRouter<App>) -> Self {
+        Self { routes: self.routes.merge(routes), ..self }
+    }
+}
+
 /// The endpoints of a record that can be changed, under this path.
-pub(crate) fn resource<R, N, P>(path: &str) -> ApiRouter<App>
+pub(crate) fn resource<R, N, P>(path: &str) -> Resource
 where
     R: Record,
     N: Insert<Record = R>,
@@ -32,13 +49,17 @@ where
 {
     let member = member::<R>()
         .merge(patch_with(update::<P>, describe::<R>("update", "Change some fields of a")))
-        .merge(delete_with(delete::<R>, describe::<R>("delete", "Delete a")));
-    ApiRouter::new().api_route(path, collection::<R, N>()).api_route(&format!("{path}/{{id}}"), member)
+        .merge(delete_with(delete::<R>, |operation| {
+            describe::<R>("delete", "Delete a")(operation).description(&R::on_delete())
+        }));
+    let routes = ApiRouter::new().api_route(path, collection::<R, N>());
+    Resource::new::<R>(routes.api_route(&format!("{path}/{{id}}"), member))
 }
 
 /// The endpoints of a record that is only ever added, under this path.
-pub(crate) fn append_only<R: Record, N: Insert<Record = R>>(path: &str) -> ApiRouter<App> {
-    ApiRouter::new().api_route(path, collection::<R, N>()).api_route(&format!("{path}/{{id}}"), member::<R>())
+pub(crate) fn append_only<R: Record, N: Insert<Record = R>>(path: &str) -> Resource {
+    let routes = ApiRouter::new().api_route(path, collection::<R, N>());
+    Resource::new::<R>(routes.api_route(&format!("{path}/{{id}}"), member::<R>()))
 }
 
 fn collection<R: Record, N: Insert<Record = R>>() -> ApiMethodRouter<App> {
@@ -47,7 +68,7 @@ fn collection<R: Record, N: Insert<Record = R>>() -> ApiMethodRouter<App> {
 }
 
 fn member<R: Record>() -> ApiMethodRouter<App> {
-    get_with(find::<R>, describe::<R>("find", "Find a"))
+    get_with(find::<R>, |operation| describe::<R>("find", "Find a")(operation).description(&R::CACHED.to_string()))
 }
 
 /// Names an operation; everything else about it comes from the types of its handler.
@@ -61,11 +82,11 @@ pub(crate) fn describe<R: Record>(
     }
 }
 
-async fn list<R: Record>(State(app): State<App>, query: ListQuery<R>) -> Result<Json<Listed<R>>> {
-    let listing = app.store().list(&query.filter, &query.page).await?;
+async fn list<R: Record>(State(app): State<App>, query: ListQuery<R>) -> Result<Listed<R>> {
+    let listing = app.store().list_wire(&query.filter, &query.page).await?;
     let next_page_token = listing.next.and_then(|cursor| app.token_key().sign(&query.list, &cursor));
     let items = app.store().with_related(listing.records, &query.includes).await?;
-    Ok(Json(Listed { items, next_page_token }))
+    Ok(Listed { items, next_page_token })
 }
 
 async fn find<R: Record>(
@@ -73,7 +94,7 @@ async fn find<R: Record>(
     RecordId(id): RecordId<R>,
     Includes(includes, _): Includes<R>,
 ) -> Result<Found<R>> {
-    let record = app.store().find(id).await?;
+    let record = app.store().find_wire(id).await?;
     let view = app.store().with_related(vec![record], &includes).await?.pop();
     view.map(Found)
         .ok_or_else(|| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "a record was lost on its way"))
@@ -89,25 +110,16 @@ async fn create<N: Insert>(
         let record = app.store().insert(value).await?;
         return Created::new(uri.path(), &record);
     };
-    let fingerprint = fingerprint(uri.path(), &bytes);
-    let path = uri.path().to_owned();
-    let answer = app
-        .store()
-        .write(move |work| {
-            let (value, key, fingerprint) = (value.clone(), key.clone(), fingerprint.clone());
-            async move {
-                if let Some(answer) = work.recall(&key, &fingerprint).await? {
-                    return Ok(answer);
-                }
-                let record = work.insert(value).await?;
-                let body = serde_json::to_string(&record).unwrap_or_default();
-                let answer = Answer { id: record.id().uuid(), version: record.version(), body };
-                work.remember(&key, &fingerprint, &answer).await?;
-                Ok(answer)
-            }
-        })
-        .await?;
-    Ok(Created::from_answer(&path, answer))
+    let insert = move |work: UnitOfWork| {
+        let value = value.clone();
+        async move {
+            let record = work.insert(value).await?;
+            let body = serde_json::to_string(&record).unwrap_or_default();
+            Ok(Answer { id: record.id().uuid(), version: record.version(), body })
+        }
+    };
+    let answer = app.store().write_once(&key, &fingerprint(uri.path(), &bytes), insert).await?;
+    Ok(Created::from_answer(uri.path(), answer))
 }
 
 /// What a key was used for: a key that comes back with another request is a mistake.
@@ -116,7 +128,7 @@ fn fingerprint(path: &str, bytes: &[u8]) -> String {
     hash.update(path.as_bytes());
     hash.update([0]);
     hash.update(bytes);
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(hash.finalize())
 }
 
 async fn update<P: Patch>(
@@ -126,7 +138,7 @@ async fn update<P: Patch>(
     Body { value, .. }: Body<P>,
 ) -> Result<Found<P::Record>> {
     let record = app.store().update(id, version, value).await?;
-    Ok(Found::new(record))
+    Found::new(&record)
 }
 
 async fn delete<R: Record>(

@@ -1,33 +1,41 @@
 //! The routes of the application: the five endpoints of every noun, and what is special about some.
 
 use aide::axum::ApiRouter;
+use domain::*;
 
-use crate::app::App;
+use crate::{
+    app::App,
+    openapi,
+    resource::{append_only, resource},
+    revalidate::revalidate,
+};
 
-mod account;
+mod change;
 mod content;
-mod data_model;
-mod profile;
-mod relationship;
-mod setting;
-mod subscription;
-mod tag;
-mod transfer;
+mod document;
 mod user;
 
-/// All routes, under the version of the API.
+/// Where changes are told. That is a stream, which differs from other answers.
+pub(crate) const CHANGES: &str = "/v1/changes";
+
+/// All routes, under the version of the API. What a noun has beside the five endpoints is in a file of its own.
 pub(crate) fn routes() -> ApiRouter<App> {
+    openapi::begin();
     let nouns = [
-        account::routes(),
-        content::routes(),
-        data_model::routes(),
-        profile::routes(),
-        relationship::routes(),
-        setting::routes(),
-        subscription::routes(),
-        tag::routes(),
-        transfer::routes(),
-        user::routes(),
+        resource::<Account, NewAccount, AccountPatch>("/accounts"),
+        resource::<Content, NewContent, ContentPatch>("/contents").merge(content::routes()),
+        resource::<DataModel, NewDataModel, DataModelPatch>("/data-models"),
+        resource::<Profile, NewProfile, ProfilePatch>("/profiles"),
+        resource::<Relationship, NewRelationship, RelationshipPatch>("/relationships"),
+        resource::<Setting, NewSetting, SettingPatch>("/settings"),
+        resource::<Subscription, NewSubscription, SubscriptionPatch>("/subscriptions"),
+        resource::<Tag, NewTag, TagPatch>("/tags"),
+        append_only::<Transfer, NewTransfer>("/transfers"),
+        resource::<User, NewUser, UserPatch>("/users").merge(user::routes()),
     ];
-    ApiRouter::new().nest("/v1", nouns.into_iter().fold(ApiRouter::new(), ApiRouter::merge))
+    let known = nouns.iter().map(|noun| noun.noun).collect();
+    let nouns = nouns.into_iter().fold(ApiRouter::new(), |routes, noun| routes.merge(noun.routes));
+    let nouns = nouns.merge(document::routes());
+    let nouns = ApiRouter::new().nest("/v1", nouns.layer(axum::middleware::from_fn(revalidate)));
+    nouns.merge(change::routes(known))
 }

@@ -12,7 +12,7 @@ use hyper_util::{
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
-use crate::{app::App, edge, health, openapi, route};
+use crate::{app::App, edge, health, metrics, openapi, route};
 
 /// How long the headers of a request may take to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,8 +27,9 @@ pub fn router(app: App) -> Router {
     let limited = axum::middleware::from_fn_with_state(app.clone(), edge::limited);
     // Of two routers that are merged, the second answers for unknown paths: those are within the limits too.
     health::routes()
+        .merge(metrics::routes())
         .merge(openapi::described(route::routes()).layer(limited))
-        .layer(axum::middleware::from_fn(edge::edge))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), edge::edge))
         .with_state(app)
 }
 
@@ -39,7 +40,7 @@ pub fn router(app: App) -> Router {
 /// None at present: a connection that fails concerns nobody else.
 pub async fn serve(app: App, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> io::Result<()> {
     let drain_timeout = app.limits().drain_timeout;
-    let router = router(app);
+    let router = router(app.clone());
     let graceful = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -72,6 +73,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: impl Future<Output
         });
     }
     drop(listener);
+    app.end();
     if tokio::time::timeout(drain_timeout, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still under way when the drain timeout ended");
     }

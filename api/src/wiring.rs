@@ -1,18 +1,26 @@
 //! The composition root: builds from the configuration everything that the commands work with.
 
-use std::io;
+use std::{
+    io::{self, IsTerminal},
+    sync::Arc,
+};
 
-use domain::{Store, StoreOptions, SystemClock};
-use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use domain::{
+    Bus, Cache, CachePolicy, Documents, InProcessBus, InProcessCache, InProcessMemory, Memory, OnUnreachable,
+    OutboxPolicy, Pooler, RetryPolicy, SqlDocuments, Store, StoreOptions, SystemClock, document::collections,
+};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    app::Limits,
-    command::{
-        CommandError,
-        migrate::{self, MigrateError, Standing, Status},
+    adapter::{
+        mongo_connection::{MongoConnection, MongoOptions},
+        mongo_documents::MongoDocuments,
+        redis_bus::{RedisBus, RedisBusOptions},
+        redis_cache::{RedisCache, RedisOptions},
+        redis_memory::{RedisMemory, RedisMemoryOptions},
     },
-    config::{Config, LogFormat, MigrateOnStart},
+    app::Limits,
+    config::{self, Address, CacheUse, Config, LogFormat, MigrateOnStart, Profile},
 };
 
 /// What says in many lines of every migration what is said here in one; what `LOG` says of it comes later, and wins.
@@ -22,13 +30,10 @@ const QUIET: &str = "sea_orm_migration=warn,sqlx::postgres::notice=warn";
 pub fn log(config: &Config) {
     let filter = EnvFilter::try_new(format!("{QUIET},{}", config.log)).unwrap_or_default();
     let registry = tracing_subscriber::registry().with(filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let started = match config.log_format {
-        LogFormat::Text => {
-            use io::IsTerminal;
-            let colours = io::stderr().is_terminal();
-            registry.with(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours)).try_init()
-        }
-        LogFormat::Json => registry.with(tracing_subscriber::fmt::layer().with_writer(io::stderr).json()).try_init(),
+        LogFormat::Text => registry.with(layer.with_ansi(io::stderr().is_terminal())).try_init(),
+        LogFormat::Json => registry.with(layer.json()).try_init(),
     };
     if let Err(error) = started {
         tracing::debug!(%error, "events are logged already");
@@ -45,6 +50,9 @@ pub fn store_options(config: &Config) -> StoreOptions {
         acquire_timeout: database.acquire_timeout,
         idle_timeout: database.idle_timeout,
         statement_timeout: database.statement_timeout,
+        lock_timeout: database.lock_timeout,
+        transaction_timeout: database.transaction_timeout,
+        retry: RetryPolicy { attempts: database.attempts, ..RetryPolicy::default() },
         ..StoreOptions::new(database.url.reveal())
     }
 }
@@ -57,6 +65,143 @@ pub async fn store(config: &Config) -> domain::Result<Store> {
     Store::connect(&store_options(config), SystemClock).await
 }
 
+/// What stands between us and the database.
+///
+/// # Errors
+/// If that cannot be told, because the database cannot be reached.
+pub async fn pooler(config: &Config) -> domain::Result<Pooler> {
+    let database = &config.database;
+    match database.is_embedded() {
+        true => Ok(Pooler::None),
+        false => Pooler::recognise(database.url.reveal(), database.connect_timeout).await,
+    }
+}
+
+/// The application's data, read through the cache that is configured. The schema must be there.
+///
+/// # Errors
+/// If the database cannot be reached.
+pub async fn cached(store: Store, config: &Config) -> domain::Result<Store> {
+    let cache = &config.cache;
+    let policy = CachePolicy {
+        is_read: cache.is_used == CacheUse::On,
+        freshness: cache.freshness,
+        life: cache.ttl,
+        on_unreachable: match cache.on_unreachable {
+            config::OnUnreachable::Wait => OnUnreachable::Wait,
+            config::OnUnreachable::Ack => OnUnreachable::Acknowledge,
+        },
+    };
+    store.with_bus(bus(config)).cached(self::cache(config), policy).await
+}
+
+/// The same data, of which what is committed is delivered to the documents that are configured.
+pub fn delivering(store: Store, config: &Config) -> Store {
+    let documents = documents(config, &store);
+    let max_rows = u64::try_from(config.outbox_max_rows).unwrap_or(u64::MAX);
+    let policy = OutboxPolicy { max_rows, ..OutboxPolicy::default() };
+    store.delivering(documents, collections().into_iter().cloned().collect(), policy)
+}
+
+/// Whether the service may make what documents need when it starts: not where that is left to somebody else.
+pub fn may_prepare_documents(config: &Config) -> bool {
+    match config.migrate_on_start {
+        MigrateOnStart::Always => true,
+        MigrateOnStart::Auto => config.profile == Profile::Development,
+        MigrateOnStart::Never => false,
+    }
+}
+
+/// Makes what documents need. They may be in another server, without which the database is as good: then that is only
+/// said.
+pub async fn prepare_documents(config: &Config) {
+    let prepared = async {
+        let store = store(config).await?;
+        let documents = documents(config, &store);
+        let prepared = documents.prepare(&collections()).await;
+        documents.close().await;
+        store.close().await;
+        Ok::<(), domain::Error>(prepared?)
+    };
+    if let Err(error) = prepared.await {
+        tracing::warn!(%error, "the indexes of the documents were not made: migrate again when they can be reached");
+    }
+}
+
+/// What keeps documents: MongoDB where there is one, which need not be reachable yet, or else the database.
+pub fn documents(config: &Config, store: &Store) -> Arc<dyn Documents> {
+    match mongo_documents(config) {
+        Some(documents) => Arc::new(documents),
+        None => Arc::new(SqlDocuments::new(store)),
+    }
+}
+
+/// Documents in MongoDB, if that is where they are to be.
+pub fn mongo_documents(config: &Config) -> Option<MongoDocuments> {
+    let documents = &config.documents;
+    let connection = |address: &Address| {
+        MongoConnection::new(MongoOptions {
+            min_connections: documents.min_connections,
+            max_connections: documents.max_connections,
+            connect_timeout: documents.connect_timeout,
+            server_selection_timeout: documents.server_selection_timeout,
+            timeout: documents.timeout,
+            ..MongoOptions::new(address.reveal())
+        })
+    };
+    let named = documents.named.iter().map(|(name, address)| (name.clone(), connection(address)));
+    Some(MongoDocuments::new(connection(documents.uri.as_ref()?)).with_named(named.collect()))
+}
+
+/// What carries the news of changes from process to process: Redis where there is one, which need not be reachable yet.
+pub fn bus(config: &Config) -> Arc<dyn Bus> {
+    match &config.redis_url {
+        Some(url) => Arc::new(RedisBus::new(&RedisBusOptions {
+            prefix: config.cache.prefix.clone(),
+            timeout: config.cache.timeout,
+            ..RedisBusOptions::new(url.reveal())
+        })),
+        None => Arc::new(InProcessBus::default()),
+    }
+}
+
+/// What keeps copies of records: Redis where there is one, which need not be reachable yet.
+pub fn cache(config: &Config) -> Arc<dyn Cache> {
+    match redis_options(config) {
+        Some(options) => Arc::new(RedisCache::new(&options)),
+        None => Arc::new(InProcessCache::new(u64::try_from(config.cache.max_bytes).unwrap_or(u64::MAX))),
+    }
+}
+
+/// What remembers sessions and temporary data: Redis where there is one, which need not be reachable yet.
+pub fn memory(config: &Config) -> Arc<dyn Memory> {
+    match redis_memory_options(config) {
+        Some(options) => Arc::new(RedisMemory::new(&options)),
+        None => Arc::new(InProcessMemory::new(config.memory.max_bytes)),
+    }
+}
+
+/// How to reach the Redis for sessions and temporary data, if there is one.
+pub fn redis_memory_options(config: &Config) -> Option<RedisMemoryOptions> {
+    let url = config.memory.url.as_ref()?;
+    Some(RedisMemoryOptions {
+        prefix: config.cache.prefix.clone(),
+        timeout: config.memory.timeout,
+        ..RedisMemoryOptions::new(url.reveal())
+    })
+}
+
+/// How to reach Redis, if it is to be used.
+pub fn redis_options(config: &Config) -> Option<RedisOptions> {
+    let url = config.redis_url.as_ref()?;
+    Some(RedisOptions {
+        prefix: config.cache.prefix.clone(),
+        timeout: config.cache.timeout,
+        freshness: config.cache.freshness,
+        ..RedisOptions::new(url.reveal())
+    })
+}
+
 /// What the service allows a request.
 pub fn limits(config: &Config) -> Limits {
     Limits {
@@ -64,65 +209,6 @@ pub fn limits(config: &Config) -> Limits {
         drain_timeout: config.drain_timeout,
         max_body_bytes: config.max_body_bytes,
         max_concurrent_requests: config.max_concurrent_requests,
+        max_streams: config.max_streams,
     }
-}
-
-/// Fails soon, within the configured time, where a migrator would wait longer for a server that does not answer.
-///
-/// # Errors
-/// If the database cannot be reached.
-pub async fn reach(config: &Config) -> domain::Result<()> {
-    if !config.database.is_embedded() {
-        store(config).await?.close().await;
-    }
-    Ok(())
-}
-
-/// Sees to it that the schema is there: an empty embedded database is migrated, and any other if that is configured.
-///
-/// # Errors
-/// If migrations are pending that must not be run now, or one fails.
-pub async fn prepare_schema(config: &Config) -> Result<(), CommandError> {
-    let database = migrate::connect(config.database.url.reveal()).await?;
-    let prepared = prepare(config, &database).await;
-    if let Err(error) = database.close().await {
-        tracing::debug!(%error, "the migrator's connection was not closed cleanly");
-    }
-    prepared
-}
-
-async fn prepare(config: &Config, database: &DatabaseConnection) -> Result<(), CommandError> {
-    let standings = migrate::status(database).await?;
-    let pending = || standings.iter().filter(|standing| standing.status == Status::Pending);
-    let Some(Standing { name: first, .. }) = pending().next() else { return Ok(()) };
-    let count = pending().count();
-    if !may_migrate(config, &standings) {
-        return Err(CommandError::PendingMigrations { count, first: first.clone() });
-    }
-    if config.database.is_embedded() && count == standings.len() && has_tables(database).await? {
-        return Err(CommandError::ForeignDatabase);
-    }
-    let steps = migrate::up(database, None).await?;
-    tracing::info!(database = %config.database.url, migrations = steps.len(), "the schema was made");
-    Ok(())
-}
-
-/// Whether the service may run what is pending when it starts.
-pub(crate) fn may_migrate(config: &Config, standings: &[Standing]) -> bool {
-    match config.migrate_on_start {
-        MigrateOnStart::Always => true,
-        MigrateOnStart::Never => false,
-        MigrateOnStart::Auto => {
-            config.database.is_embedded() && standings.iter().all(|standing| standing.status == Status::Pending)
-        }
-    }
-}
-
-/// Whether an embedded database without a history holds tables all the same.
-async fn has_tables(database: &DatabaseConnection) -> Result<bool, CommandError> {
-    let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
-               AND name <> 'seaql_migrations' LIMIT 1";
-    let statement = Statement::from_string(database.get_database_backend(), sql);
-    let found = database.query_one_raw(statement).await.map_err(MigrateError::History)?;
-    Ok(found.is_some())
 }

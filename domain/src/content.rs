@@ -1,22 +1,15 @@
 //! Contents: what authors write, with tags in an order of the author's choice.
 
-use async_trait::async_trait;
 use entity::contents as row;
 use schemars::JsonSchema;
 use sea_orm::{ColumnTrait, Condition};
-use serde::{Deserialize, Serialize};
-use validator::Validate;
+use serde::Deserialize;
 
 use crate::{
-    columns::{ColumnValue, changed_row, record},
-    error::{Error, Result},
-    id::Id,
-    record::{FIRST_VERSION, Filter, Insert, Narrow, NewRow, Patch, Stamp},
-    relation::{Junction, ManyToMany, Relation},
-    tag::{Tag, TagId},
-    unit_of_work::UnitOfWork,
-    user::{User, UserId},
-    value::{Change, Timestamp, line, text_enum},
+    Tag, TagId, User, UserId,
+    noun::*,
+    record::{FIRST_VERSION, Filter, Narrow, NewRow, Stamp},
+    relation::Junction,
 };
 
 /// How many tags a content may have.
@@ -37,17 +30,24 @@ text_enum! {
     }
 }
 
-/// What an author wrote.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Content {
-    pub id: ContentId,
-    pub version: i64,
-    pub author_id: UserId,
-    pub title: String,
-    pub body: String,
-    pub status: ContentStatus,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
+record! {
+    /// What an author wrote.
+    pub struct Content = "content" in contents {
+        pub author_id: UserId,
+        pub title: String,
+        pub body: String,
+        pub status: ContentStatus,
+    }
+    sort: [title, created_at, updated_at],
+    filter: ContentFilter,
+    relations: {
+        /// Who wrote it.
+        AUTHOR: Relation<Content, User> = Relation::belongs_to("author", "author_id"),
+        /// The words to find it by.
+        TAGS: ManyToMany<Content, Tag> =
+            ManyToMany::via("tags", Junction { table: "content_tags", from: "content_id", to: "tag_id" }),
+    },
+    children: [Cascade content_tags.content_id],
 }
 
 /// What is needed to make a content.
@@ -66,16 +66,17 @@ pub struct NewContent {
     pub tags: Vec<TagId>,
 }
 
-/// A change of a content.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(default, deny_unknown_fields)]
-pub struct ContentPatch {
-    #[validate(length(min = 1, max = 200), custom(function = "line"))]
-    pub title: Change<String>,
-    #[validate(length(max = 500_000))]
-    pub body: Change<String>,
-    pub status: Change<ContentStatus>,
+patch! {
+    /// A change of a content.
+    pub struct ContentPatch => Content keeps { author_id } {
+        #[validate(length(min = 1, max = 200), custom(function = "line"))]
+        pub title: Change<String>,
+        #[validate(length(max = 500_000))]
+        pub body: Change<String>,
+        pub status: Change<ContentStatus>,
+    }
 }
+impl Patch for ContentPatch {}
 
 /// Which contents are meant.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -85,14 +86,6 @@ pub struct ContentFilter {
     pub status: Option<ContentStatus>,
     pub created_after: Option<Timestamp>,
     pub created_before: Option<Timestamp>,
-}
-
-impl Content {
-    /// Who wrote it.
-    pub const AUTHOR: Relation<Content, User> = Relation::belongs_to("author", "author_id");
-    /// The words to find it by.
-    pub const TAGS: ManyToMany<Content, Tag> =
-        ManyToMany::via("tags", Junction { table: "content_tags", from: "content_id", to: "tag_id" });
 }
 
 impl Content {
@@ -112,14 +105,6 @@ impl Content {
 
 fn too_many_tags() -> Error {
     Error::invalid("tags", "length", format!("must have at most {MAX_TAGS} tags"))
-}
-
-record! {
-    Content = "content" in row { author_id, title, body, status },
-    filter: ContentFilter,
-    sort: [Title, CreatedAt, UpdatedAt],
-    relations: [AUTHOR, TAGS],
-    children: [Cascade content_tags.content_id],
 }
 
 impl NewRow for NewContent {
@@ -157,10 +142,6 @@ impl Insert for NewContent {
         work.link_all(&Content::TAGS, &links.collect::<Vec<_>>(), "tags").await
     }
 }
-
-changed_row! { ContentPatch => Content in row { title, body, status } keeps { author_id } }
-
-impl Patch for ContentPatch {}
 
 impl Narrow for ContentFilter {
     fn condition(&self) -> Condition {

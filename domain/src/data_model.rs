@@ -2,24 +2,12 @@
 
 use std::collections::HashSet;
 
-use async_trait::async_trait;
-use entity::{data_models as row, relationships};
+use entity::relationships;
 use schemars::JsonSchema;
 use sea_orm::JsonValue;
 use serde::{Deserialize, Serialize};
-use validator::Validate;
 
-use crate::{
-    columns::{ColumnValue, changed_row, equal_columns, new_row, record},
-    error::{Error, FieldError, Result},
-    id::Id,
-    record::{Insert, Patch},
-    relation::Relation,
-    relationship::Relationship,
-    unit_of_work::UnitOfWork,
-    user::{User, UserId},
-    value::{Change, Timestamp, line},
-};
+use crate::{Relationship, User, UserId, noun::*};
 
 /// How long the name of a field may be: PostgreSQL cuts off what is longer.
 const MAX_FIELD_NAME: usize = 63;
@@ -64,70 +52,51 @@ pub struct Field {
     pub unique: bool,
 }
 
-/// A description of what an application keeps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct DataModel {
-    pub id: DataModelId,
-    pub version: i64,
-    /// Nobody, once the owner is gone.
-    pub owner_id: Option<UserId>,
-    pub name: String,
-    pub fields: Vec<Field>,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
-}
-
-/// What is needed to make a data model.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
-#[serde(deny_unknown_fields)]
-pub struct NewDataModel {
-    pub owner_id: Option<UserId>,
-    #[validate(length(min = 1, max = 200), custom(function = "line"))]
-    pub name: String,
-    #[serde(default)]
-    #[validate(length(max = 200))]
-    pub fields: Vec<Field>,
-}
-
-/// A change of a data model. Fields are replaced all at once.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(default, deny_unknown_fields)]
-pub struct DataModelPatch {
-    pub owner_id: Change<Option<UserId>>,
-    #[validate(length(min = 1, max = 200), custom(function = "line"))]
-    pub name: Change<String>,
-    #[validate(length(max = 200))]
-    pub fields: Change<Vec<Field>>,
-}
-
-/// Which data models are meant.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct DataModelFilter {
-    pub owner_id: Option<UserId>,
-    pub name: Option<String>,
-}
-
-impl DataModel {
-    /// Whose it is.
-    pub const OWNER: Relation<DataModel, User> = Relation::belongs_to("owner", "owner_id");
-    /// The edges that lead from it to other models.
-    pub const OUTGOING: Relation<DataModel, Relationship> =
-        Relation::has_many("relationships", relationships::Column::FromModelId);
-    /// The edges that lead to it.
-    pub const INCOMING: Relation<DataModel, Relationship> =
-        Relation::has_many("referenced_by", relationships::Column::ToModelId);
-}
-
 record! {
-    DataModel = "data model" in row { owner_id, name, fields },
-    filter: DataModelFilter,
-    sort: [Name, CreatedAt],
-    relations: [OWNER, OUTGOING, INCOMING],
+    /// A description of what an application keeps.
+    pub struct DataModel = "data model" in data_models {
+        /// Nobody, once the owner is gone.
+        pub owner_id: Option<UserId>,
+        pub name: String,
+        pub fields: Vec<Field>,
+    }
+    sort: [name, created_at],
+    filter: DataModelFilter { owner_id: UserId, name: String },
+    relations: {
+        /// Whose it is.
+        OWNER: Relation<DataModel, User> = Relation::belongs_to("owner", "owner_id"),
+        /// The edges that lead from it to other models.
+        OUTGOING: Relation<DataModel, Relationship> =
+            Relation::has_many("relationships", relationships::Column::FromModelId),
+        /// The edges that lead to it.
+        INCOMING: Relation<DataModel, Relationship> =
+            Relation::has_many("referenced_by", relationships::Column::ToModelId),
+    },
     children: [Restrict relationships.from_model_id, Restrict relationships.to_model_id],
 }
 
-new_row! { NewDataModel => DataModel in row { owner_id, name, fields } }
+new! {
+    /// What is needed to make a data model.
+    pub struct NewDataModel => DataModel {
+        pub owner_id: Option<UserId>,
+        #[validate(length(min = 1, max = 200), custom(function = "line"))]
+        pub name: String,
+        #[serde(default)]
+        #[validate(length(max = 200))]
+        pub fields: Vec<Field>,
+    }
+}
+
+patch! {
+    /// A change of a data model. Fields are replaced all at once.
+    pub struct DataModelPatch => DataModel {
+        pub owner_id: Change<Option<UserId>>,
+        #[validate(length(min = 1, max = 200), custom(function = "line"))]
+        pub name: Change<String>,
+        #[validate(length(max = 200))]
+        pub fields: Change<Vec<Field>>,
+    }
+}
 
 #[async_trait]
 impl Insert for NewDataModel {
@@ -136,17 +105,11 @@ impl Insert for NewDataModel {
     }
 }
 
-changed_row! { DataModelPatch => DataModel in row { owner_id, name, fields } keeps {} }
-
 #[async_trait]
 impl Patch for DataModelPatch {
     async fn before(&self, _id: DataModelId, _work: &UnitOfWork) -> Result<()> {
         self.fields.as_set().map_or(Ok(()), |fields| check(fields))
     }
-}
-
-equal_columns! {
-    DataModelFilter => DataModel in row { owner_id = OwnerId, name = Name }
 }
 
 impl ColumnValue for Vec<Field> {

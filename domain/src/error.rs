@@ -4,6 +4,11 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use validator::{ValidationErrors, ValidationErrorsKind};
 
+use crate::{
+    deadline::Deadline,
+    port::{documents::DocumentsError, memory::MemoryError},
+};
+
 /// The result of everything that the domain does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -54,6 +59,17 @@ pub enum Error {
         actual: i64,
     },
 
+    /// The record is there, and is changed only by who says which version they have seen.
+    #[error("{noun} {id} is there already, in version {actual}: say which version was seen")]
+    VersionRequired {
+        /// What kind of record was to be changed.
+        noun: &'static str,
+        /// Its id.
+        id: String,
+        /// The version that the record has now.
+        actual: i64,
+    },
+
     /// A business rule forbids it in the present state.
     #[error("{message}")]
     Refused {
@@ -72,6 +88,14 @@ pub enum Error {
         #[source]
         cause: Option<Cause>,
     },
+
+    /// What is remembered for a while cannot be reached; the same call may succeed later.
+    #[error("temporary data is not available: {0}")]
+    MemoryUnavailable(#[from] MemoryError),
+
+    /// The documents cannot be read or written; where that passes, the same call may succeed later.
+    #[error("documents: {0}")]
+    Documents(#[from] DocumentsError),
 
     /// The connection was lost while committing: the write may or may not be there.
     #[error("the outcome of the write is unknown: look before you repeat it")]
@@ -95,18 +119,24 @@ pub enum Unavailable {
     PoolExhausted,
     /// The server cannot be reached, or the connection broke.
     Network,
-    /// The server refused the user or the password.
+    /// The server refused the user or the password, or is not who it should be.
     Authentication,
-    /// A statement, or waiting for a lock, took longer than allowed.
-    Timeout,
-    /// A concurrent transaction got in the way, in every attempt.
-    Contention,
+    /// Something took longer than allowed.
+    Timeout(Deadline),
+    /// A concurrent transaction changed what this one had read, in every attempt.
+    Serialization,
+    /// Transactions waited for each other, in every attempt.
+    Deadlock,
+    /// Another process was writing the file, in every attempt.
+    Busy,
     /// The server accepts no writes.
     ReadOnly,
     /// The server's disk is full.
     DiskFull,
     /// The server has no connection left.
     TooManyConnections,
+    /// The server failed several times in a row and is left alone for a moment.
+    CircuitOpen,
     /// The store was closed.
     Closed,
 }
@@ -116,12 +146,19 @@ impl fmt::Display for Unavailable {
         f.write_str(match self {
             Self::PoolExhausted => "no connection came free in time",
             Self::Network => "the server cannot be reached",
-            Self::Authentication => "the server refused the credentials",
-            Self::Timeout => "the statement took too long",
-            Self::Contention => "concurrent writes got in the way",
+            Self::Authentication => "the server and the application do not accept each other's credentials",
+            Self::Timeout(Deadline::Connect) => "the server did not answer in time",
+            Self::Timeout(Deadline::Statement) => "a statement took too long",
+            Self::Timeout(Deadline::Lock) => "what another transaction holds was not free in time",
+            Self::Timeout(Deadline::Transaction) => "the unit of work took too long and was undone",
+            Self::Timeout(Deadline::Request) => "the request took too long and was given up",
+            Self::Serialization => "concurrent transactions got in the way",
+            Self::Deadlock => "concurrent transactions waited for each other",
+            Self::Busy => "another process is writing",
             Self::ReadOnly => "the server accepts no writes",
             Self::DiskFull => "the server's disk is full",
             Self::TooManyConnections => "the server has no connection left",
+            Self::CircuitOpen => "the server failed repeatedly and is left alone for a moment",
             Self::Closed => "the store was closed",
         })
     }
@@ -190,14 +227,20 @@ impl Error {
         Self::Internal { context, cause: Arc::new(cause) }
     }
 
-    /// Whether the whole unit of work may simply be run again: the database undid it and asks to try once more.
+    /// Whether the whole unit of work may simply be run again: it was undone, and the cause is likely to pass.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { reason: Unavailable::Contention, .. })
+        let Self::Unavailable { reason, .. } = self else { return false };
+        matches!(reason, Unavailable::Serialization | Unavailable::Deadlock | Unavailable::Busy | Unavailable::Network)
     }
 
     /// After how long a client may try again, where that can help.
     pub fn retry_after(&self) -> Option<Duration> {
-        matches!(self, Self::Unavailable { .. }).then_some(Duration::from_secs(1))
+        let may_pass = match self {
+            Self::Unavailable { .. } | Self::MemoryUnavailable(_) => true,
+            Self::Documents(error) => error.is_passing(),
+            _ => false,
+        };
+        may_pass.then_some(Duration::from_secs(1))
     }
 }
 

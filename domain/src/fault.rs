@@ -3,11 +3,17 @@
 //! SeaORM's own classification knows unique and foreign-key violations only; this reads the engines' codes.
 //! Sources: PostgreSQL 15 manual, appendix A (SQLSTATE); SQLite, "Result and Error Codes".
 
-use std::sync::Arc;
+use std::{io::ErrorKind, sync::Arc};
 
-use sea_orm::{ConnAcquireErr, DbErr, EntityTrait, IdenStatic, Iterable, RuntimeErr, sqlx};
+use sea_orm::{
+    DbErr, EntityTrait, IdenStatic, Iterable, RuntimeErr,
+    sqlx::{self, postgres::PgSeverity},
+};
 
-use crate::error::{Error, FieldError, Unavailable};
+use crate::{
+    deadline::Deadline,
+    error::{Error, FieldError, Unavailable},
+};
 
 /// A broken constraint: which kind, and the columns it is about (none where the engine does not say).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,50 +56,52 @@ pub(crate) fn translate<E: EntityTrait>(error: DbErr) -> Error {
     }
 }
 
-/// Translates an error from a statement that may be on any table: which one, the name of a violated constraint says.
-pub(crate) fn translate_any(error: DbErr) -> Error {
-    let named = |name: &str| TABLES.iter().find_map(|table| table.columns_if_named(name));
-    match violation_of(&error, |name| named(name).unwrap_or_default()) {
+/// Translates an error from a statement that may be on any table: which one, the engine says, or the statement itself.
+pub(crate) fn translate_any(error: DbErr, statement: &str) -> Error {
+    let postgres = database_error(&error).and_then(|error| error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>());
+    let key = postgres.filter(|error| error.code() == UNIQUE_VIOLATION).and_then(|error| error.detail());
+    let table = postgres.and_then(|error| error.table()).unwrap_or(statement);
+    let named = |name: &str| {
+        let key = key.and_then(columns_of_key);
+        key.unwrap_or_else(|| column_of_constraint(name, table).into_iter().collect())
+    };
+    match violation_of(&error, named) {
         Some(violation) => violation.into_error(),
         None => unavailable(error),
     }
 }
 
-/// A table of the schema, as far as it is needed to read the names of its constraints.
-struct Table {
-    name: &'static str,
-    columns: fn() -> Vec<String>,
-}
-
-macro_rules! tables {
-    ($($table:ident),+ $(,)?) => {
-        const TABLES: &[Table] = &[$(
-            Table { name: stringify!($table), columns: columns_of::<entity::$table::Entity> }
-        ),+];
-    };
-}
-tables!(
-    accounts,
-    content_tags,
-    contents,
-    data_models,
-    idempotency_keys,
-    profiles,
-    relationships,
-    settings,
-    subscriptions,
-    tags,
-    transfers,
-    users,
-);
-
-impl Table {
-    /// The columns that the constraint of that name is about, if it is one of this table.
-    fn columns_if_named(&self, constraint: &str) -> Option<Vec<String>> {
-        let (_kind, rest) = constraint.split_once('_')?;
-        let rest = rest.strip_prefix(self.name)?;
-        rest.starts_with('_').then(|| columns_of_constraint(rest, &(self.columns)()))
+/// The name of the unique constraint or index that a statement broke; empty if the engine does not say it.
+pub(crate) fn unique_constraint(error: &DbErr) -> Option<String> {
+    let database = database_error(error)?;
+    match database.code()?.as_ref() {
+        UNIQUE_VIOLATION => Some(database.constraint().unwrap_or_default().to_owned()),
+        "1555" | "2067" => {
+            let (_, named) = database.message().split_once("index ").unwrap_or_default();
+            Some(named.trim_matches('\'').to_owned())
+        }
+        _ => None,
     }
+}
+
+/// PostgreSQL's code for it. Then its detail names the columns.
+const UNIQUE_VIOLATION: &str = "23505";
+
+/// Reads the columns out of `Key (user_id, key)=(…, …) already exists.`, in whatever language that is said; not if they
+/// are expressions.
+fn columns_of_key(detail: &str) -> Option<Vec<String>> {
+    let (columns, _values) = detail.split_once('(')?.1.split_once(")=(")?;
+    let columns = columns.split(", ").map(|column| column.trim_matches('"').to_owned());
+    columns.map(|column| (!column.contains('(')).then_some(column)).collect()
+}
+
+/// Reads the column out of a constraint's name, `<kind>_<table>_<column>`, given a text that names the table.
+fn column_of_constraint(name: &str, text: &str) -> Option<String> {
+    let (_kind, rest) = name.split_once('_')?;
+    let words = text.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'));
+    let columns = words.filter(|word| !word.is_empty()).filter_map(|word| rest.strip_prefix(word)?.strip_prefix('_'));
+    // The name of one table may be the beginning of another's.
+    columns.min_by_key(|column| column.len()).map(str::to_owned)
 }
 
 fn columns_of<E: EntityTrait>() -> Vec<String> {
@@ -110,7 +118,7 @@ fn violation_of(error: &DbErr, columns_of_name: impl Fn(&str) -> Vec<String>) ->
     let database = database_error(error)?;
     let code = database.code()?;
     let kind = match code.as_ref() {
-        "23505" | "1555" | "2067" => Constraint::Unique,
+        UNIQUE_VIOLATION | "1555" | "2067" => Constraint::Unique,
         // SQLite reports a restricting foreign key as a trigger's refusal (1811).
         "23503" | "23001" | "787" | "1811" => Constraint::ForeignKey,
         "23514" | "275" => Constraint::Check,
@@ -161,10 +169,10 @@ fn columns_of_sqlite_message(message: &str, columns_of_name: impl Fn(&str) -> Ve
 
 /// Translates an error that is about no row: connection, time, contention, or something that should not happen.
 pub(crate) fn unavailable(error: DbErr) -> Error {
-    let reason = match &error {
-        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => Some(Unavailable::PoolExhausted),
-        DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed) => Some(Unavailable::Closed),
-        _ => sqlx_error(&error).and_then(reason),
+    let reason = match sqlx_error(&error) {
+        Some(sqlx::Error::AnyDriverError(own)) if let Some(Carried(own)) = own.downcast_ref() => return own.clone(),
+        Some(error) => reason(error),
+        None => None,
     };
     match reason {
         Some(reason) => Error::unavailable(reason, error),
@@ -172,15 +180,81 @@ pub(crate) fn unavailable(error: DbErr) -> Error {
     }
 }
 
-/// An error that `COMMIT` gave: the transaction is gone for sure only if the server said so.
+/// A row that does not hold what its type says.
+pub(crate) fn unreadable(error: DbErr) -> Error {
+    Error::internal("a row could not be read", error)
+}
+
+/// Translates an error from opening a connection.
+pub(crate) fn at_connect(error: sqlx::Error) -> Error {
+    match &error {
+        // A certificate that is not trusted will not be so the next time either.
+        sqlx::Error::Tls(_) => Error::unavailable(Unavailable::Authentication, error),
+        // It is found while data is read, and passes for data that are not valid.
+        sqlx::Error::Io(io) if io.kind() == ErrorKind::InvalidData => {
+            Error::unavailable(Unavailable::Authentication, error)
+        }
+        _ => Error::unavailable(reason(&error).unwrap_or(Unavailable::Network), error),
+    }
+}
+
+/// Translates an error that `COMMIT` gave: that nothing was committed is certain only if the server said so and went on.
 pub(crate) fn at_commit(error: DbErr) -> Error {
-    if database_error(&error).is_some() { unavailable(error) } else { Error::UnknownOutcome(Arc::new(error)) }
+    match sqlx_error(&error) {
+        Some(sqlx @ sqlx::Error::Database(_)) if !is_lost(sqlx) || was_idle(sqlx) => translate_any(error, ""),
+        _ => Error::UnknownOutcome(Arc::new(error)),
+    }
+}
+
+/// Whether the server ended the session because nothing was done in its transaction: then no commit had arrived.
+fn was_idle(error: &sqlx::Error) -> bool {
+    const IDLE_IN_TRANSACTION: &str = "25P03";
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == IDLE_IN_TRANSACTION)
+}
+
+/// An error of our own on its way through SeaORM, which knows only its own.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Carried(Error);
+
+/// Sends an error of our own through SeaORM; [`unavailable`] gives it back.
+pub(crate) fn carry(error: Error) -> DbErr {
+    DbErr::Conn(carried(error))
+}
+
+pub(crate) fn carried(error: Error) -> RuntimeErr {
+    RuntimeErr::SqlxError(Arc::new(sqlx::Error::AnyDriverError(Box::new(Carried(error)))))
+}
+
+/// Whether the connection is gone.
+pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(database) => database
+            .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+            .is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic)),
+        _ => false,
+    }
+}
+
+/// Whether the server cannot be reached, or the connection broke.
+pub(crate) fn is_network(error: &DbErr) -> bool {
+    match sqlx_error(error) {
+        Some(sqlx::Error::AnyDriverError(own)) => own
+            .downcast_ref()
+            .is_some_and(|Carried(own)| matches!(own, Error::Unavailable { reason: Unavailable::Network, .. })),
+        Some(error) => reason(error) == Some(Unavailable::Network),
+        None => false,
+    }
+}
+
+/// Whether the server gave a statement up because it took too long.
+pub(crate) fn is_timeout(error: &sqlx::Error) -> bool {
+    matches!(reason(error), Some(Unavailable::Timeout(Deadline::Statement)))
 }
 
 fn reason(error: &sqlx::Error) -> Option<Unavailable> {
     match error {
-        sqlx::Error::PoolTimedOut => Some(Unavailable::PoolExhausted),
-        sqlx::Error::PoolClosed => Some(Unavailable::Closed),
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
             Some(Unavailable::Network)
         }
@@ -191,8 +265,12 @@ fn reason(error: &sqlx::Error) -> Option<Unavailable> {
 
 fn reason_by_code(code: &str) -> Option<Unavailable> {
     Some(match code {
-        "40001" | "40P01" | "5" | "6" | "261" | "262" | "517" | "773" => Unavailable::Contention,
-        "57014" | "55P03" | "25P03" | "25P04" => Unavailable::Timeout,
+        "40001" => Unavailable::Serialization,
+        "40P01" => Unavailable::Deadlock,
+        "5" | "6" | "261" | "262" | "517" | "773" => Unavailable::Busy,
+        "57014" | "9" => Unavailable::Timeout(Deadline::Statement),
+        "55P03" => Unavailable::Timeout(Deadline::Lock),
+        "25P03" | "25P04" => Unavailable::Timeout(Deadline::Transaction),
         "28000" | "28P01" | "3D000" => Unavailable::Authentication,
         "25006" | "8" | "264" | "520" | "776" | "1032" | "1288" | "1544" => Unavailable::ReadOnly,
         "53100" | "13" => Unavailable::DiskFull,
@@ -237,6 +315,28 @@ mod tests {
             ["from_model_id", "to_model_id", "kind"]
         );
         assert_eq!(columns_of_constraint("unheard_of", &of), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_constraint_of_any_table_names_its_column_to_who_knows_the_statement() {
+        let column = |name, statement| column_of_constraint(name, statement);
+        assert_eq!(column("uq_users_email", "INSERT INTO users (id) VALUES ($1)").as_deref(), Some("email"));
+        assert_eq!(column("ck_data_models_name", "UPDATE \"data_models\" SET a = 1").as_deref(), Some("name"));
+        let both = "INSERT INTO content_tags SELECT id FROM content";
+        assert_eq!(column("fk_content_tags_tag_id", both).as_deref(), Some("tag_id"));
+        for (name, statement) in [("uq_users_email", "DELETE FROM tags"), ("unheard_of", "of"), ("", "")] {
+            assert_eq!(column(name, statement), None, "{name} {statement}");
+        }
+    }
+
+    #[test]
+    fn postgres_names_the_columns_of_a_key() {
+        let columns = |detail| columns_of_key(detail).map(|columns| columns.join(" "));
+        assert_eq!(columns("Key (user_id, key)=(1, locale) already exists.").as_deref(), Some("user_id key"));
+        assert_eq!(columns("Schlüssel »(\"order\")=(a)=(b)« existiert bereits.").as_deref(), Some("order"));
+        for detail in ["Key (lower(email))=(ada@example.org) already exists.", "Failing row contains (1).", ""] {
+            assert_eq!(columns(detail), None, "{detail}");
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Idempotency keys: the answer to a request, kept in the same transaction as its effect, so that the same request
-//! sent again gets the same answer and has no second effect.
+//! sent again gets the same answer and has no second effect. That also settles a commit of which nobody knows whether it
+//! happened: the key is there, or it is not.
+
+use std::{future::Future, sync::Arc};
 
 use entity::idempotency_keys as row;
 use sea_orm::{EntityTrait, IntoActiveModel};
@@ -8,6 +11,8 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Result},
     fault,
+    store::Store,
+    transaction::WriteOptions,
     unit_of_work::UnitOfWork,
 };
 
@@ -22,6 +27,85 @@ pub struct Answer {
     pub body: String,
 }
 
+impl Store {
+    /// Does work in a unit of work, like [`write`](Self::write), but once for each key: asked again with the same key, it
+    /// gives the answer of the first time. When a commit's outcome is unknown, it finds out.
+    ///
+    /// The fingerprint says what the key is used for, such as a hash of the request.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Error::Invalid`] if the key was used for something else; [`Error::Refused`] while somebody else
+    /// is at work with it; [`Error::UnknownOutcome`] only when it could not be found out in time.
+    pub async fn write_once<F, Fut>(&self, key: &str, fingerprint: &str, work: F) -> Result<Answer>
+    where
+        F: Fn(UnitOfWork) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Answer>> + Send + 'static,
+    {
+        self.write_once_with(WriteOptions::default(), key, fingerprint, work).await
+    }
+
+    /// The same, where something else is wanted than usual: another isolation level, or another time limit.
+    pub async fn write_once_with<F, Fut>(
+        &self,
+        options: WriteOptions,
+        key: &str,
+        fingerprint: &str,
+        work: F,
+    ) -> Result<Answer>
+    where
+        F: Fn(UnitOfWork) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Answer>> + Send + 'static,
+    {
+        let once = Arc::new((key.to_owned(), fingerprint.to_owned(), work));
+        let (mut attempt, mut is_unknown) = (1, false);
+        loop {
+            let once = Arc::clone(&once);
+            let answer = self.write_with(options, move |unit| {
+                let once = Arc::clone(&once);
+                async move {
+                    let (key, fingerprint, work) = &*once;
+                    if let Some(answer) = unit.recall(key, fingerprint).await? {
+                        return Ok(answer);
+                    }
+                    let answer = work(unit.clone()).await?;
+                    unit.remember(key, fingerprint, &answer).await?;
+                    Ok(answer)
+                }
+            });
+            match answer.await {
+                Err(Error::UnknownOutcome(_)) if self.retry().pause(attempt).await => is_unknown = true,
+                // The first attempt came to its end after all, just now.
+                Err(Error::Refused { code: IN_PROGRESS, .. }) if is_unknown && self.retry().pause(attempt).await => {}
+                Err(error) if is_refusal(&error) => return self.answered(key, fingerprint).await?.ok_or(error),
+                answer => return answer,
+            }
+            attempt += 1;
+        }
+    }
+
+    /// The answer that a key got meanwhile, when the work was refused: what it asks for may be what the same request has
+    /// already done, as when it takes the money that is missing now.
+    async fn answered(&self, key: &str, fingerprint: &str) -> Result<Option<Answer>> {
+        let once = Arc::new((key.to_owned(), fingerprint.to_owned()));
+        self.write(move |unit| {
+            let once = Arc::clone(&once);
+            async move { unit.recall(&once.0, &once.1).await }
+        })
+        .await
+    }
+}
+
+/// Whether it says that the work cannot be done as things are, and not that something is broken.
+fn is_refusal(error: &Error) -> bool {
+    match error {
+        Error::Refused { code, .. } => *code != IN_PROGRESS,
+        error => !matches!(error, Error::Unavailable { .. } | Error::UnknownOutcome(_) | Error::Internal { .. }),
+    }
+}
+
+/// The code of the refusal while another request with the same key is under way.
+const IN_PROGRESS: &str = "request_in_progress";
+
 /// The HTTP status that is kept with an answer: only effects are remembered.
 const CREATED: i64 = 201;
 
@@ -30,7 +114,7 @@ impl UnitOfWork {
     ///
     /// # Errors
     /// [`Error::Invalid`] if it was for another request: one with another fingerprint.
-    pub async fn recall(&self, key: &str, fingerprint: &str) -> Result<Option<Answer>> {
+    pub(crate) async fn recall(&self, key: &str, fingerprint: &str) -> Result<Option<Answer>> {
         let found = self
             .run(async |transaction| row::Entity::find_by_id(key).one(transaction).await.map_err(fault::unavailable))
             .await?;
@@ -47,7 +131,7 @@ impl UnitOfWork {
     ///
     /// # Errors
     /// [`Error::Refused`] if another request with the key took effect meanwhile.
-    pub async fn remember(&self, key: &str, fingerprint: &str, answer: &Answer) -> Result<()> {
+    pub(crate) async fn remember(&self, key: &str, fingerprint: &str, answer: &Answer) -> Result<()> {
         let body =
             serde_json::to_string(answer).map_err(|error| Error::internal("an answer could not be kept", error))?;
         let row = row::Model {
@@ -59,7 +143,7 @@ impl UnitOfWork {
         };
         match self.insert_row::<row::Entity>(row.into_active_model()).await {
             Err(Error::Conflict(_)) => {
-                Err(Error::refused("request_in_progress", "another request with this idempotency key came first"))
+                Err(Error::refused(IN_PROGRESS, "another request with this idempotency key came first"))
             }
             result => result,
         }

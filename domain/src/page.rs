@@ -1,5 +1,5 @@
 //! Lists, a page at a time, by keyset: a page begins after the last record of the one before, so that rows which come
-//! and go in between neither hide nor repeat others.
+//! and go in between neither hide nor repeat others. Small lists may be counted off instead.
 
 use std::num::NonZeroU32;
 
@@ -17,6 +17,8 @@ use crate::{
 pub const DEFAULT_PAGE_SIZE: u32 = 50;
 /// How many records a page has at most.
 pub const MAX_PAGE_SIZE: u32 = 200;
+/// How many records may be passed over: the database reads every one of them.
+pub const MAX_OFFSET: u32 = 10_000;
 
 /// Which part of a list is wanted.
 #[derive(Debug, Clone)]
@@ -27,6 +29,9 @@ pub struct Page {
     pub sort: Sort,
     /// After which record; from the start if none.
     pub after: Option<Cursor>,
+    /// How many records to pass over there, at most [`MAX_OFFSET`]. That is for small lists, where somebody jumps to a
+    /// page by its number: unlike [`after`](Self::after) it repeats records, or passes over some, while others come and go.
+    pub offset: u32,
 }
 
 impl Default for Page {
@@ -35,6 +40,7 @@ impl Default for Page {
             limit: NonZeroU32::new(DEFAULT_PAGE_SIZE).unwrap_or(NonZeroU32::MIN),
             sort: Sort::default(),
             after: None,
+            offset: 0,
         }
     }
 }

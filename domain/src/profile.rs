@@ -1,37 +1,28 @@
 //! Profiles: what users tell about themselves, at most one profile each.
 
-use entity::profiles as row;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use validator::Validate;
+use serde::Deserialize;
 
-use crate::{
-    columns::{changed_row, equal_columns, new_row, record},
-    error::{Error, Result},
-    id::Id,
-    record::{Insert, Patch},
-    relation::Relation,
-    store::Store,
-    unit_of_work::UnitOfWork,
-    user::{User, UserId},
-    value::{Change, Day, Timestamp, line, web_address},
-};
+use crate::{User, UserId, noun::*, record::Record};
 
 /// The id of a profile.
 pub type ProfileId = Id<Profile>;
 
-/// What a user tells about themselves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Profile {
-    pub id: ProfileId,
-    pub version: i64,
-    pub user_id: UserId,
-    pub bio: Option<String>,
-    pub city: Option<String>,
-    pub birth_date: Option<Day>,
-    pub avatar_url: Option<String>,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
+record! {
+    /// What a user tells about themselves.
+    pub struct Profile = "profile" in profiles {
+        pub user_id: UserId,
+        pub bio: Option<String>,
+        pub city: Option<String>,
+        pub birth_date: Option<Day>,
+        pub avatar_url: Option<String>,
+    }
+    sort: [created_at],
+    filter: ProfileFilter { user_id: UserId, city: String },
+    relations: {
+        /// Whose profile it is.
+        USER: Relation<Profile, User> = Relation::belongs_to("user", "user_id"),
+    },
 }
 
 /// All that a user may tell about themselves.
@@ -47,45 +38,36 @@ pub struct ProfileFields {
     pub avatar_url: Option<String>,
 }
 
-/// What is needed to make a profile.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
-#[serde(deny_unknown_fields)]
-pub struct NewProfile {
-    pub user_id: UserId,
-    #[validate(length(max = 4_000))]
-    pub bio: Option<String>,
-    #[validate(length(min = 1, max = 200), custom(function = "line"))]
-    pub city: Option<String>,
-    pub birth_date: Option<Day>,
-    #[validate(custom(function = "web_address"))]
-    pub avatar_url: Option<String>,
+new! {
+    /// What is needed to make a profile.
+    pub struct NewProfile => Profile {
+        pub user_id: UserId,
+        #[validate(length(max = 4_000))]
+        pub bio: Option<String>,
+        #[validate(length(min = 1, max = 200), custom(function = "line"))]
+        pub city: Option<String>,
+        pub birth_date: Option<Day>,
+        #[validate(custom(function = "web_address"))]
+        pub avatar_url: Option<String>,
+    }
 }
+impl Insert for NewProfile {}
 
-/// A change of a profile.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(default, deny_unknown_fields)]
-pub struct ProfilePatch {
-    #[validate(length(max = 4_000))]
-    pub bio: Change<Option<String>>,
-    #[validate(length(min = 1, max = 200), custom(function = "line"))]
-    pub city: Change<Option<String>>,
-    pub birth_date: Change<Option<Day>>,
-    #[validate(custom(function = "web_address"))]
-    pub avatar_url: Change<Option<String>>,
+patch! {
+    /// A change of a profile.
+    pub struct ProfilePatch => Profile keeps { user_id } {
+        #[validate(length(max = 4_000))]
+        pub bio: Change<Option<String>>,
+        #[validate(length(min = 1, max = 200), custom(function = "line"))]
+        pub city: Change<Option<String>>,
+        pub birth_date: Change<Option<Day>>,
+        #[validate(custom(function = "web_address"))]
+        pub avatar_url: Change<Option<String>>,
+    }
 }
-
-/// Which profiles are meant.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ProfileFilter {
-    pub user_id: Option<UserId>,
-    pub city: Option<String>,
-}
+impl Patch for ProfilePatch {}
 
 impl Profile {
-    /// Whose profile it is.
-    pub const USER: Relation<Profile, User> = Relation::belongs_to("user", "user_id");
-
     /// Finds the profile of a user.
     ///
     /// # Errors
@@ -117,13 +99,16 @@ impl Profile {
     /// Gives a user this profile: a new one, or, with the version that was seen, in place of the one there is.
     ///
     /// # Errors
-    /// [`Error::VersionConflict`] if there is another version, or one where none was seen.
+    /// [`Error::VersionRequired`] if there is one and none was seen; [`Error::VersionConflict`] if it is another version.
     pub async fn set(user: UserId, seen: Option<i64>, fields: ProfileFields, work: &UnitOfWork) -> Result<Self> {
         let user = work.find(user).await?;
         match (work.related(&User::PROFILE, user.id).await?.pop(), seen) {
             (None, None) => work.insert(fields.of(user.id)).await,
             (None, Some(_)) => Err(Self::missing(&user)),
-            (Some(found), seen) => work.update(found.id, seen.unwrap_or(0), ProfilePatch::from(fields)).await,
+            (Some(Self { id, version: actual, .. }), None) => {
+                Err(Error::VersionRequired { noun: Self::NOUN, id: id.to_string(), actual })
+            }
+            (Some(found), Some(seen)) => work.update(found.id, seen, ProfilePatch::from(fields)).await,
         }
     }
 }
@@ -147,24 +132,4 @@ impl From<ProfileFields> for ProfilePatch {
             avatar_url: Change::Set(avatar_url),
         }
     }
-}
-
-record! {
-    Profile = "profile" in row { user_id, bio, city, birth_date, avatar_url },
-    filter: ProfileFilter,
-    sort: [CreatedAt],
-    relations: [USER],
-    children: [],
-}
-
-new_row! { NewProfile => Profile in row { user_id, bio, city, birth_date, avatar_url } }
-
-impl Insert for NewProfile {}
-
-changed_row! { ProfilePatch => Profile in row { bio, city, birth_date, avatar_url } keeps { user_id } }
-
-impl Patch for ProfilePatch {}
-
-equal_columns! {
-    ProfileFilter => Profile in row { user_id = UserId, city = City }
 }

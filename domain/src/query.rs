@@ -1,8 +1,11 @@
 //! The statements that read records, for the pool and for a transaction alike.
 
+use std::any::TypeId;
+
 use sea_orm::{
-    ConnectionTrait, EntityTrait, ModelTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Alias, Condition, Expr, ExprTrait, Query},
+    ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, ModelTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Select,
+    sea_query::{Alias, Condition, Expr, ExprTrait, Func, Query},
 };
 use uuid::Uuid;
 
@@ -10,8 +13,9 @@ use crate::{
     error::{Error, Result},
     fault,
     id::Id,
-    page::{Cursor, Key, Listing, Page, Sort},
-    record::{Child, Filter, OnDelete, Record, Row, column},
+    page::{Cursor, Key, Listing, MAX_OFFSET, Page, Sort},
+    record::{Child, Filter, OnDelete, Record, Row, UniqueText, column},
+    text::Text,
     value::Timestamp,
 };
 
@@ -19,17 +23,49 @@ use crate::{
 pub(crate) const ID: &str = "id";
 
 pub(crate) async fn look_up<R: Record, C: ConnectionTrait>(connection: &C, id: Id<R>) -> Result<Option<R>> {
-    let row = R::Entity::find().filter(Expr::col(Alias::new(ID)).eq(id.uuid())).one(connection).await;
-    row.map_err(fault::unavailable)?.map(R::from_row).transpose()
+    find_by_id(connection, id, "find", |select| select).await
 }
 
-/// The same, and holds the row until the transaction ends. SQLite has one writer at a time anyway.
-pub(crate) async fn lock<R: Record, C: ConnectionTrait>(connection: &C, id: Id<R>) -> Result<Option<R>> {
-    let mut select = R::Entity::find().filter(Expr::col(Alias::new(ID)).eq(id.uuid()));
-    if connection.get_database_backend() == sea_orm::DbBackend::Postgres {
-        select = select.lock_exclusive();
+/// Looks up the record with a unique text.
+pub(crate) async fn look_up_by<R: Record, C: ConnectionTrait>(
+    connection: &C,
+    by: &UniqueText<R>,
+    text: &str,
+) -> Result<Option<R>> {
+    let text = text.to_ascii_lowercase();
+    let backend = connection.get_database_backend();
+    let lower = Expr::expr(Func::lower(Expr::col(by.0)));
+    let mut is_it = Condition::all().add(lower.eq(text.clone()));
+    if backend == DbBackend::Postgres {
+        // The index finds it by the rules of the database's language; this keeps to ASCII, as SQLite does, and as the
+        // triggers that tell the cache do.
+        is_it = is_it.add(Expr::cust_with_exprs("lower($1 COLLATE \"C\") = $2", [Expr::col(by.0), Expr::val(text)]));
     }
-    select.one(connection).await.map_err(fault::unavailable)?.map(R::from_row).transpose()
+    let row = R::Entity::find().filter(is_it).one(connection).await.map_err(fault::unavailable)?;
+    row.map(R::from_row).transpose()
+}
+
+/// Looks a record up, and holds its row until the transaction ends. SQLite has one writer at a time anyway.
+pub(crate) async fn lock<R: Record, C: ConnectionTrait>(connection: &C, id: Id<R>) -> Result<Option<R>> {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => find_by_id(connection, id, "lock", Select::lock_exclusive).await,
+        _ => look_up(connection, id).await,
+    }
+}
+
+async fn find_by_id<R: Record, C: ConnectionTrait>(
+    connection: &C,
+    id: Id<R>,
+    does: &'static str,
+    but: fn(Select<R::Entity>) -> Select<R::Entity>,
+) -> Result<Option<R>> {
+    let text = Text { of: TypeId::of::<R>(), does, with: 0 };
+    let statement = text.with_values(connection.get_database_backend(), vec![id.uuid().into()], |backend| {
+        but(R::Entity::find().filter(Expr::col(Alias::new(ID)).eq(id.uuid()))).build(backend)
+    });
+    let Some(row) = connection.query_one_raw(statement).await.map_err(fault::unavailable)? else { return Ok(None) };
+    let row = Row::<R>::from_query_result(&row, "").map_err(fault::unreadable)?;
+    R::from_row(row).map(Some)
 }
 
 pub(crate) async fn list<F: Filter, C: ConnectionTrait>(
@@ -55,12 +91,17 @@ pub(crate) async fn list<F: Filter, C: ConnectionTrait>(
         };
         select = select.filter(if page.sort.is_descending() { place.lt(reached) } else { place.gt(reached) });
     }
+    if page.offset > MAX_OFFSET {
+        let message = format!("must be at most {MAX_OFFSET}: go on after the last record of a page instead");
+        return Err(Error::invalid("offset", "range", message));
+    }
     if let Some(by) = by {
         select = select.order_by(by, order.clone());
     }
     // One more than wanted tells whether there is a next page.
     let limit = u64::from(page.limit.get());
-    let rows = select.order_by(id(), order).limit(limit + 1).all(connection).await.map_err(fault::unavailable)?;
+    let select = select.order_by(id(), order).offset(Some(page.offset.into()).filter(|offset| *offset > 0));
+    let rows = select.limit(limit + 1).all(connection).await.map_err(fault::unavailable)?;
 
     let more = rows.len() as u64 > limit;
     let rows = rows.into_iter().take(page.limit.get() as usize).collect::<Vec<_>>();

@@ -3,6 +3,8 @@
 //! [`Record`], [`Insert`], [`Patch`] and [`Filter`] are what the outside sees. Each stands on a trait that is public but
 //! cannot be named outside this crate, because it speaks of the generated entity, which never leaves the domain.
 
+use std::{fmt, time::Duration};
+
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use sea_orm::{
@@ -16,12 +18,20 @@ use validator::Validate;
 use crate::{error::Result, id::Id, relation::Related, unit_of_work::UnitOfWork, value::Timestamp};
 
 /// A kind of record that the application keeps, and one of its records as business code holds it.
-pub trait Record: Stored + Clone + std::fmt::Debug + Serialize + JsonSchema + Send + Sync + 'static {
+pub trait Record:
+    Stored + Clone + std::fmt::Debug + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static
+{
     /// What a list of these may be narrowed by.
     type Filter: Filter<Record = Self>;
 
     /// The noun, in the singular, as messages say it.
     const NOUN: &'static str;
+
+    /// Whether records of this kind are only ever added; their table refuses anything else, too.
+    const ONLY_ADDED: bool = false;
+
+    /// How long copies of these records are kept.
+    const CACHED: Caching = Caching::Usual;
 
     /// The id of this record.
     fn id(&self) -> Id<Self>;
@@ -29,9 +39,56 @@ pub trait Record: Stored + Clone + std::fmt::Debug + Serialize + JsonSchema + Se
     /// How often it was written: 1 at first. Changing or deleting it needs the version that was seen.
     fn version(&self) -> i64;
 
+    /// What becomes of what refers to a record when that is deleted, for people; empty if nothing does.
+    fn on_delete() -> String {
+        let fates = [
+            (OnDelete::Restrict, "Refused while it has any of"),
+            (OnDelete::Cascade, "Deleted along with it"),
+            (OnDelete::Clear, "Kept, without it"),
+        ];
+        let told = fates.into_iter().filter_map(|(fate, what)| {
+            let children = Self::CHILDREN.iter().filter(|child| child.on_delete == fate);
+            let mut tables = children.map(|child| child.table.replace('_', " ")).collect::<Vec<_>>();
+            tables.dedup();
+            (!tables.is_empty()).then(|| format!("{what}: {}.", tables.join(", ")))
+        });
+        told.collect::<Vec<_>>().join(" ")
+    }
+
     /// The relations that can be loaded along with a record, by name.
     fn relations() -> &'static [&'static dyn Related] {
         &[]
+    }
+}
+
+/// How long copies of a record are kept. However long that is, a copy is gone when the record has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caching {
+    /// As long as the [policy](crate::CachePolicy) says.
+    Usual,
+    /// So long.
+    For(Duration),
+    /// So long after it was last looked up.
+    Sliding(Duration),
+    /// So long, and read again as soon as it was written, so that the next reader finds it: for what is read much more
+    /// often than it is written. Only what a process has looked up before is read again by it.
+    Refilled(Duration),
+    /// Not at all.
+    Never,
+}
+
+/// A sentence for people.
+impl fmt::Display for Caching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usual => f.write_str("Copies are kept for CACHE_TTL."),
+            Self::For(life) => write!(f, "Copies are kept for {} s.", life.as_secs()),
+            Self::Sliding(life) => write!(f, "Copies are kept for {} s after they were last read.", life.as_secs()),
+            Self::Refilled(life) => {
+                write!(f, "Copies are kept for {} s, and made anew as soon as a record was written.", life.as_secs())
+            }
+            Self::Never => f.write_str("No copies are kept."),
+        }
     }
 }
 
@@ -72,7 +129,9 @@ pub trait Patch: ChangedRow + Validate + JsonSchema + DeserializeOwned + Clone +
 }
 
 /// What a list of records may be narrowed by: an absent field narrows nothing.
-pub trait Filter: Narrow + JsonSchema + DeserializeOwned + Default + Clone + Send + Sync + 'static {
+pub trait Filter:
+    Narrow + std::fmt::Debug + JsonSchema + DeserializeOwned + Default + Clone + Send + Sync + 'static
+{
     /// The records that it is about.
     type Record: Record;
 }
@@ -118,6 +177,9 @@ pub(crate) type Row<R> = <<R as Stored>::Entity as EntityTrait>::Model;
 pub(crate) type ChangeSet<R> = <<R as Stored>::Entity as EntityTrait>::ActiveModel;
 /// A column of the table of `R`.
 pub(crate) type Column<R> = <<R as Stored>::Entity as EntityTrait>::Column;
+
+/// A text that no two records have, whatever the case of its ASCII letters: one can be looked up by it.
+pub struct UniqueText<R: Stored>(pub(crate) Column<R>);
 
 /// How a new record becomes a row.
 pub trait NewRow {

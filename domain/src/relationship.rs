@@ -1,23 +1,15 @@
 //! Relationships: typed edges between two data models. What contains or extends must not do so in a circle.
 
-use async_trait::async_trait;
 use entity::relationships as row;
 use schemars::JsonSchema;
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend};
-use serde::{Deserialize, Serialize};
-use validator::Validate;
+use serde::Deserialize;
 
 use crate::{
-    columns::{changed_row, new_row, record},
-    data_model::{DataModel, DataModelId},
-    error::{Error, Result},
-    fault,
-    id::Id,
-    record::{Filter, Insert, Narrow, Patch},
-    relation::Relation,
+    DataModel, DataModelId, fault,
+    noun::*,
+    record::{Filter, Narrow},
     sql::Sql,
-    unit_of_work::UnitOfWork,
-    value::{Change, Timestamp, text_enum},
 };
 
 /// The id of a relationship.
@@ -35,32 +27,37 @@ text_enum! {
     }
 }
 
-/// A typed edge from one data model to another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Relationship {
-    pub id: RelationshipId,
-    pub version: i64,
-    pub from_model_id: DataModelId,
-    pub to_model_id: DataModelId,
-    pub kind: RelationshipKind,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
+record! {
+    /// A typed edge from one data model to another.
+    pub struct Relationship = "relationship" in relationships {
+        pub from_model_id: DataModelId,
+        pub to_model_id: DataModelId,
+        pub kind: RelationshipKind,
+    }
+    sort: [kind, created_at],
+    filter: RelationshipFilter,
+    relations: {
+        /// Where it begins.
+        FROM: Relation<Relationship, DataModel> = Relation::belongs_to("from", "from_model_id"),
+        /// Where it leads.
+        TO: Relation<Relationship, DataModel> = Relation::belongs_to("to", "to_model_id"),
+    },
 }
 
-/// What is needed to make a relationship.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
-#[serde(deny_unknown_fields)]
-pub struct NewRelationship {
-    pub from_model_id: DataModelId,
-    pub to_model_id: DataModelId,
-    pub kind: RelationshipKind,
+new! {
+    /// What is needed to make a relationship.
+    pub struct NewRelationship => Relationship {
+        pub from_model_id: DataModelId,
+        pub to_model_id: DataModelId,
+        pub kind: RelationshipKind,
+    }
 }
 
-/// A change of a relationship.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(default, deny_unknown_fields)]
-pub struct RelationshipPatch {
-    pub kind: Change<RelationshipKind>,
+patch! {
+    /// A change of a relationship.
+    pub struct RelationshipPatch => Relationship keeps { from_model_id, to_model_id } {
+        pub kind: Change<RelationshipKind>,
+    }
 }
 
 /// Which relationships are meant.
@@ -74,23 +71,6 @@ pub struct RelationshipFilter {
     pub kind: Option<RelationshipKind>,
 }
 
-impl Relationship {
-    /// Where it begins.
-    pub const FROM: Relation<Relationship, DataModel> = Relation::belongs_to("from", "from_model_id");
-    /// Where it leads.
-    pub const TO: Relation<Relationship, DataModel> = Relation::belongs_to("to", "to_model_id");
-}
-
-record! {
-    Relationship = "relationship" in row { from_model_id, to_model_id, kind },
-    filter: RelationshipFilter,
-    sort: [Kind, CreatedAt],
-    relations: [FROM, TO],
-    children: [],
-}
-
-new_row! { NewRelationship => Relationship in row { from_model_id, to_model_id, kind } }
-
 #[async_trait]
 impl Insert for NewRelationship {
     // An edge may close a circle with one that was made just before.
@@ -100,8 +80,6 @@ impl Insert for NewRelationship {
         refuse_circles(work, self.from_model_id, self.to_model_id, self.kind).await
     }
 }
-
-changed_row! { RelationshipPatch => Relationship in row { kind } keeps { from_model_id, to_model_id } }
 
 #[async_trait]
 impl Patch for RelationshipPatch {

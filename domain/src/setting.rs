@@ -1,25 +1,15 @@
 //! Settings: values by key, for the application or for one user. The keys that there are, and the types of their values,
-//! are declared in [`key`].
+//! are declared in [`setting_key`].
 
-use async_trait::async_trait;
+use std::{sync::LazyLock, time::Duration};
+
 use entity::settings as row;
+use jsonschema::Validator;
 use schemars::{JsonSchema, schema_for};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, JsonValue, QueryFilter, QueryOrder};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use validator::Validate;
 
-use crate::{
-    columns::{changed_row, equal_columns, new_row, record},
-    error::{Error, FieldError, Result},
-    fault,
-    id::Id,
-    record::{Insert, Patch},
-    relation::Relation,
-    store::Store,
-    unit_of_work::UnitOfWork,
-    user::{User, UserId},
-    value::{Change, Timestamp, text_enum},
-};
+use crate::{User, UserId, fault, noun::*};
 
 /// A key that settings may have.
 pub trait SettingKey {
@@ -36,7 +26,7 @@ pub trait SettingKey {
 macro_rules! keys {
     ($( $(#[$doc:meta])* $key:ident = $name:literal, $value:ty, $fallback:expr; )+) => {
         /// Every key that settings may have.
-        pub mod key {
+        pub mod setting_key {
             use super::*;
 
             $(
@@ -55,7 +45,11 @@ macro_rules! keys {
             )+
         }
 
-        const KEYS: &[Known] = &[$( Known { name: $name, check: check::<key::$key> } ),+];
+        static KEYS: [Known; [$($name),+].len()] = [$( Known {
+            name: $name,
+            schema: LazyLock::new(|| schema_of::<setting_key::$key>()),
+            fits: fits::<setting_key::$key>,
+        } ),+];
     };
 }
 
@@ -110,53 +104,43 @@ text_enum! {
     }
 }
 
-/// A value that was set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Setting {
-    pub id: SettingId,
-    pub version: i64,
-    pub scope: Scope,
-    /// Whose it is, if it is a user's.
-    pub user_id: Option<UserId>,
-    pub key: String,
-    pub value: JsonValue,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
+record! {
+    /// A value that was set.
+    pub struct Setting = "setting" in settings {
+        pub scope: Scope,
+        /// Whose it is, if it is a user's.
+        pub user_id: Option<UserId>,
+        pub key: String,
+        pub value: JsonValue,
+    }
+    sort: [key, created_at],
+    filter: SettingFilter { scope: Scope, user_id: UserId, key: String },
+    cached: Caching::Refilled(Duration::from_secs(3_600)),
+    relations: {
+        /// Whose it is.
+        USER: Relation<Setting, User> = Relation::belongs_to("user", "user_id"),
+    },
 }
 
-/// What is needed to make a setting.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
-#[serde(deny_unknown_fields)]
-pub struct NewSetting {
-    pub scope: Scope,
-    /// Needed if the scope is a user, and not allowed otherwise.
-    pub user_id: Option<UserId>,
-    /// One of the keys that there are.
-    pub key: String,
-    /// A value that fits the key.
-    pub value: JsonValue,
+new! {
+    /// What is needed to make a setting.
+    pub struct NewSetting => Setting {
+        pub scope: Scope,
+        /// Needed if the scope is a user, and not allowed otherwise.
+        pub user_id: Option<UserId>,
+        /// One of the keys that there are.
+        pub key: String,
+        /// A value that fits the key.
+        pub value: JsonValue,
+    }
 }
 
-/// A change of a setting.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(default, deny_unknown_fields)]
-pub struct SettingPatch {
-    /// A value that fits the key.
-    pub value: Change<JsonValue>,
-}
-
-/// Which settings are meant.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SettingFilter {
-    pub scope: Option<Scope>,
-    pub user_id: Option<UserId>,
-    pub key: Option<String>,
-}
-
-impl Setting {
-    /// Whose it is.
-    pub const USER: Relation<Setting, User> = Relation::belongs_to("user", "user_id");
+patch! {
+    /// A change of a setting.
+    pub struct SettingPatch => Setting keeps { scope, user_id, key } {
+        /// A value that fits the key.
+        pub value: Change<JsonValue>,
+    }
 }
 
 impl Store {
@@ -177,16 +161,6 @@ impl Store {
     }
 }
 
-record! {
-    Setting = "setting" in row { scope, user_id, key, value },
-    filter: SettingFilter,
-    sort: [Key, CreatedAt],
-    relations: [USER],
-    children: [],
-}
-
-new_row! { NewSetting => Setting in row { scope, user_id, key, value } }
-
 #[async_trait]
 impl Insert for NewSetting {
     async fn before(&self, _work: &UnitOfWork) -> Result<()> {
@@ -205,8 +179,6 @@ impl Insert for NewSetting {
     }
 }
 
-changed_row! { SettingPatch => Setting in row { value } keeps { scope, user_id, key } }
-
 #[async_trait]
 impl Patch for SettingPatch {
     async fn before(&self, id: SettingId, work: &UnitOfWork) -> Result<()> {
@@ -216,19 +188,26 @@ impl Patch for SettingPatch {
     }
 }
 
-equal_columns! {
-    SettingFilter => Setting in row { scope = Scope, user_id = UserId, key = Key }
-}
-
 /// A key whose type is forgotten, so that it can be found by name.
 struct Known {
     name: &'static str,
-    check: fn(&JsonValue) -> Vec<FieldError>,
+    /// What its values must look like; compiled when the first one is looked at.
+    schema: LazyLock<Result<Validator, String>>,
+    /// Whether its type takes a value.
+    fits: fn(&JsonValue) -> serde_json::Result<()>,
+}
+
+fn schema_of<K: SettingKey>() -> Result<Validator, String> {
+    jsonschema::validator_for(schema_for!(K::Value).as_value()).map_err(|error| error.to_string())
+}
+
+fn fits<K: SettingKey>(value: &JsonValue) -> serde_json::Result<()> {
+    K::Value::deserialize(value).map(|_| ())
 }
 
 fn check_value(key: &str, value: &JsonValue) -> Vec<FieldError> {
     match KEYS.iter().find(|known| known.name == key) {
-        Some(known) => (known.check)(value),
+        Some(known) => known.check(value),
         None => {
             let names = KEYS.iter().map(|known| known.name).collect::<Vec<_>>();
             vec![FieldError::new("key", "unknown", format!("must be one of {}", names.join(", ")))]
@@ -236,24 +215,27 @@ fn check_value(key: &str, value: &JsonValue) -> Vec<FieldError> {
     }
 }
 
-/// The schema knows the limits and says well what is wrong; the type has the last word, because it is what will be read.
-fn check<K: SettingKey>(value: &JsonValue) -> Vec<FieldError> {
-    let wrong = |at: &str, message: String| FieldError::new(&format!("value{at}"), "schema", message);
-    let validator = match jsonschema::validator_for(schema_for!(K::Value).as_value()) {
-        Ok(validator) => validator,
-        Err(error) => return vec![wrong("", error.to_string())],
-    };
-    // Masked, because a refused value may be large, or a secret in the wrong place.
-    let mut errors = validator
-        .iter_errors(value)
-        .map(|error| wrong(error.instance_path().as_str(), error.masked().to_string()))
-        .collect::<Vec<_>>();
-    if errors.is_empty()
-        && let Err(error) = K::Value::deserialize(value)
-    {
-        errors.push(wrong("", error.to_string()));
+impl Known {
+    /// The schema knows the limits and says well what is wrong; the type has the last word, because it is what will be
+    /// read.
+    fn check(&self, value: &JsonValue) -> Vec<FieldError> {
+        let wrong = |at: &str, message: String| FieldError::new(&format!("value{at}"), "schema", message);
+        let schema = match &*self.schema {
+            Ok(schema) => schema,
+            Err(error) => return vec![wrong("", error.clone())],
+        };
+        // Masked, because a refused value may be large, or a secret in the wrong place.
+        let mut errors = schema
+            .iter_errors(value)
+            .map(|error| wrong(error.instance_path().as_str(), error.masked().to_string()))
+            .collect::<Vec<_>>();
+        if errors.is_empty()
+            && let Err(error) = (self.fits)(value)
+        {
+            errors.push(wrong("", error.to_string()));
+        }
+        errors
     }
-    errors
 }
 
 #[cfg(test)]
@@ -269,11 +251,11 @@ mod tests {
 
     #[test]
     fn what_holds_where_nothing_is_set_fits_the_key() {
-        fallback_fits::<key::AppearanceTheme>();
-        fallback_fits::<key::ListPageSize>();
-        fallback_fits::<key::Locale>();
-        fallback_fits::<key::NotificationsEmail>();
-        fallback_fits::<key::TimeZone>();
+        fallback_fits::<setting_key::AppearanceTheme>();
+        fallback_fits::<setting_key::ListPageSize>();
+        fallback_fits::<setting_key::Locale>();
+        fallback_fits::<setting_key::NotificationsEmail>();
+        fallback_fits::<setting_key::TimeZone>();
         assert_eq!(KEYS.len(), 5);
     }
 
@@ -322,7 +304,7 @@ mod tests {
     fn an_unknown_key_is_answered_with_those_that_there_are() {
         let errors = check_value("colour", &json!("red"));
         assert_eq!(errors[0].pointer, "/key");
-        for known in KEYS {
+        for known in &KEYS {
             assert!(errors[0].message.contains(known.name), "{}", errors[0].message);
         }
     }

@@ -42,17 +42,44 @@ impl Sql {
         self
     }
 
-    fn statement(self, connection: &impl ConnectionTrait) -> Statement {
-        Statement::from_sql_and_values(connection.get_database_backend(), self.text, self.parameters)
+    /// The statement, for a database.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if it would change the state of the connection, which others use after this.
+    fn statement(self, connection: &impl ConnectionTrait) -> Result<Statement> {
+        if self.text.split(';').any(outlasts_the_statement) {
+            let cause = sea_orm::DbErr::Custom(self.text.to_owned());
+            let context = "a statement of one's own must not begin or end a transaction, nor set anything but locally";
+            return Err(Error::internal(context, cause));
+        }
+        Ok(Statement::from_sql_and_values(connection.get_database_backend(), self.text, self.parameters))
     }
 
     pub(crate) async fn execute<C: ConnectionTrait>(self, connection: &C) -> Result<u64> {
-        let result = connection.execute_raw(self.statement(connection)).await;
-        result.map(|result| result.rows_affected()).map_err(fault::translate_any)
+        let text = self.text;
+        let result = connection.execute_raw(self.statement(connection)?).await;
+        result.map(|result| result.rows_affected()).map_err(|error| fault::translate_any(error, text))
     }
 
     pub(crate) async fn query<C: ConnectionTrait>(self, connection: &C) -> Result<Rows> {
-        connection.query_all_raw(self.statement(connection)).await.map(Rows).map_err(fault::translate_any)
+        let text = self.text;
+        let result = connection.query_all_raw(self.statement(connection)?).await;
+        result.map(Rows).map_err(|error| fault::translate_any(error, text))
+    }
+}
+
+/// Whether a connection would not be the same after it. Units of work have `savepoint`, `lock` and
+/// [`WriteOptions`](crate::WriteOptions) for what is meant by such statements.
+fn outlasts_the_statement(sql: &str) -> bool {
+    let mut words = sql.split_whitespace().map(str::to_ascii_uppercase);
+    match (words.next().as_deref(), words.next().as_deref()) {
+        (Some("SET"), Some("LOCAL" | "TRANSACTION" | "CONSTRAINTS")) => false,
+        (Some("PREPARE"), Some("TRANSACTION")) | (Some("START"), _) => true,
+        (Some(first), _) => {
+            ["ABORT", "BEGIN", "COMMIT", "DISCARD", "END", "LISTEN", "RELEASE", "RESET", "ROLLBACK", "SAVEPOINT", "SET"]
+                .contains(&first)
+        }
+        (None, _) => false,
     }
 }
 
@@ -147,5 +174,24 @@ impl Rows {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_connection_would_remember_is_told_from_what_it_forgets() {
+        for sql in
+            ["COMMIT", " begin immediate", "set search_path = other", "SET SESSION x = 1", "PREPARE TRANSACTION 'a'"]
+        {
+            assert!(outlasts_the_statement(sql), "{sql}");
+        }
+        for sql in
+            ["SELECT 1", "SET LOCAL lock_timeout = 5", "UPDATE users SET name = $1", "", "SET CONSTRAINTS ALL DEFERRED"]
+        {
+            assert!(!outlasts_the_statement(sql), "{sql}");
+        }
     }
 }

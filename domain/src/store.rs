@@ -1,27 +1,48 @@
 //! The door to the data: what can be found, listed and written.
 
-use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
-
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, Statement, TransactionOptions,
-    TransactionTrait,
+use std::{
+    collections::HashMap,
+    future::Future,
+    panic::Location,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
-use tokio::time::Instant;
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityName, Statement};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    changes::{Changes, Hub, Noun},
+    coherence::{CachePolicy, CacheStatus, Coherence},
     connection::{Connections, StoreOptions},
+    context,
+    deadline::{self, Deadline, uncancelled},
+    document::DocumentStore,
     error::{Error, Result, Unavailable},
     fault,
     id::Id,
+    outbox::{Outbox, Relay, Said},
     page::{Listing, Page},
-    port::clock::Clock,
-    query,
-    record::{Filter, Insert, Patch, Record},
+    pool::{Pool, PoolStatus},
+    port::{
+        cache::{Cache, Key},
+        changes::{Bus, InProcessBus},
+        clock::Clock,
+        documents::{Documents, DocumentsError},
+    },
+    query, read,
+    record::{Filter, Insert, Patch, Record, UniqueText},
     relation::{self, Include, Relation, View},
     retry::RetryPolicy,
+    shelf::StatementCounts,
     source::IdSource,
     sql::{Rows, Sql},
-    unit_of_work::{Ending, UnitOfWork, not_found},
+    transaction::{Owner, WriteOptions},
+    unit_of_work::{Ending, Followers, UnitOfWork, not_found},
+    wire::Wire,
 };
 
 /// The application's data. Cheap to clone: all clones share the same connections.
@@ -41,7 +62,32 @@ pub struct Store {
     connections: Connections,
     clock: Arc<dyn Clock>,
     ids: Arc<IdSource>,
+    transaction_timeout: Duration,
     retry: RetryPolicy,
+    counters: Arc<Counters>,
+    coherence: Option<Arc<Coherence>>,
+    hub: Arc<Hub>,
+    documents: Option<DocumentStore>,
+    outbox: Arc<Outbox>,
+    relay: Option<Arc<Relay>>,
+}
+
+/// What a store has counted since it was connected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreCounts {
+    /// Units of work that were run again.
+    pub retried: u64,
+    /// Units of work that took too long and were undone.
+    pub aborted_late: u64,
+    /// Commits of which nobody knows whether they happened.
+    pub unknown_outcomes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    retried: AtomicU64,
+    aborted_late: AtomicU64,
+    unknown_outcomes: AtomicU64,
 }
 
 /// What kind of database a store is on.
@@ -62,17 +108,6 @@ pub struct Health {
     pub latency: Duration,
 }
 
-/// The connections of a store at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolStatus {
-    /// How many are open.
-    pub open: u32,
-    /// How many of those are not in use.
-    pub idle: u32,
-    /// How many there may be.
-    pub max: u32,
-}
-
 impl Store {
     /// Connects to the database. The schema must be there already.
     ///
@@ -83,8 +118,87 @@ impl Store {
             connections: Connections::open(options).await?,
             clock: Arc::new(clock),
             ids: Arc::new(IdSource::new(options.seed)),
-            retry: RetryPolicy::default(),
+            transaction_timeout: options.transaction_timeout,
+            retry: options.retry,
+            counters: Arc::default(),
+            coherence: None,
+            hub: Arc::new(Hub::new(Arc::new(InProcessBus::default()))),
+            documents: None,
+            outbox: Arc::default(),
+            relay: None,
         })
+    }
+
+    /// The same data, read through a cache. However many stores and processes read and write it, and by whatever means,
+    /// no read begins after an acknowledgement and gives what was there before: see [`Cache`].
+    ///
+    /// Only tables whose migration says `cached` are; everything else is read from the database.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the database cannot be asked which those are. A cache that cannot be reached is none:
+    /// everything is then read from the database, until it can.
+    pub async fn cached(self, cache: Arc<dyn Cache>, policy: CachePolicy) -> Result<Self> {
+        let coherence = Coherence::begin(cache, policy, &self.connections, Arc::clone(&self.hub)).await?;
+        Ok(Self { coherence: Some(coherence), ..self })
+    }
+
+    /// The same data, with documents that belong to it.
+    #[must_use]
+    pub fn with_documents(self, documents: Arc<dyn Documents>) -> Self {
+        let documents = DocumentStore::new(documents, &self);
+        documents.keep_swept();
+        Self { documents: Some(documents), ..self }
+    }
+
+    /// The documents that belong to the data.
+    ///
+    /// # Errors
+    /// [`Error::Documents`] if there are [none](Self::with_documents).
+    pub fn documents(&self) -> Result<&DocumentStore> {
+        self.documents.as_ref().ok_or(Error::Documents(DocumentsError::Unavailable))
+    }
+
+    /// The same data, whose changes are told over this bus. Without one they are told to subscribers in this process.
+    /// To be said before [`cached`](Self::cached).
+    #[must_use]
+    pub fn with_bus(self, bus: Arc<dyn Bus>) -> Self {
+        Self { hub: Arc::new(Hub::new(bus)), ..self }
+    }
+
+    /// What changes from now on of records of these kinds, whoever changes it and by whatever means: told after the
+    /// commit, and of each record in order. A subscriber who should not miss anything subscribes, and then reads.
+    ///
+    /// ```no_run
+    /// # async fn example(store: domain::Store) -> domain::Result<()> {
+    /// use domain::{Noun, Notice, User};
+    /// use futures_util::StreamExt;
+    ///
+    /// let mut changes = store.changes(&[Noun::of::<User>()]).await?;
+    /// while let Some(notice) = changes.next().await {
+    ///     match notice {
+    ///         Notice::Changed(user) => println!("{:?} has version {}", user.id_of::<User>(), user.version),
+    ///         Notice::Gap => println!("read again what you have"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the store is not [`cached`](Self::cached): it is the cache's relay that learns of changes.
+    pub async fn changes(&self, nouns: &[Noun]) -> Result<Changes> {
+        match self.coherence {
+            Some(_) => Ok(self.hub.subscribe(nouns).await),
+            None => Err(Error::internal(
+                "changes are learnt of by the cache, and there is none",
+                DbErr::Custom(String::new()),
+            )),
+        }
+    }
+
+    /// Whether changes of records of this kind are told: their migration says `cached`.
+    pub fn tells(&self, noun: &Noun) -> bool {
+        self.coherence.as_ref().is_some_and(|coherence| coherence.tells(noun.table()))
     }
 
     /// Another handle to the same data, for what shall come out the same in every run: it takes the time from this clock,
@@ -112,17 +226,65 @@ impl Store {
 
     /// Looks a record up that may not be there.
     pub async fn look_up<R: Record>(&self, id: Id<R>) -> Result<Option<R>> {
-        self.read(query::look_up(self.reader(), id)).await
+        match self.coherence_of::<R>() {
+            Some(coherence) => read::look_up(self, coherence, id).await?.map(|wire| wire.record()).transpose(),
+            None => query::look_up(self.reader(), id).await,
+        }
+    }
+
+    /// Looks up the one record with this text, if there is one.
+    ///
+    /// ```no_run
+    /// # async fn example(store: domain::Store) -> domain::Result<()> {
+    /// let ada = store.look_up_by(&domain::User::BY_EMAIL, "ada@example.org").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn look_up_by<R: Record>(&self, by: &UniqueText<R>, text: &str) -> Result<Option<R>> {
+        match self.coherence_of::<R>() {
+            Some(coherence) => read::look_up_by(self, coherence, by, text).await?.map(|wire| wire.record()).transpose(),
+            None => query::look_up_by(self.reader(), by, text).await,
+        }
     }
 
     /// A page of the records that pass the filter.
     pub async fn list<F: Filter>(&self, filter: &F, page: &Page) -> Result<Listing<F::Record>> {
-        self.read(query::list(self.reader(), filter, page)).await
+        match self.coherence_of::<F::Record>() {
+            Some(coherence) => {
+                let Listing { records, next } = read::list(self, coherence, filter, page).await?;
+                let records = records.iter().map(Wire::record).collect::<Result<_>>()?;
+                Ok(Listing { records, next })
+            }
+            None => query::list(self.reader(), filter, page).await,
+        }
+    }
+
+    /// Finds a record in the form in which it goes over the wire: from the cache it is passed through as it is.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none.
+    pub async fn find_wire<R: Record>(&self, id: Id<R>) -> Result<Wire<R>> {
+        let found = match self.coherence_of::<R>() {
+            Some(coherence) => read::look_up(self, coherence, id).await?,
+            None => query::look_up(self.reader(), id).await?.map(|record| Wire::of(&record)).transpose()?,
+        };
+        found.ok_or_else(|| not_found(id))
+    }
+
+    /// A page of the records that pass the filter, in the form in which they go over the wire.
+    pub async fn list_wire<F: Filter>(&self, filter: &F, page: &Page) -> Result<Listing<Wire<F::Record>>> {
+        match self.coherence_of::<F::Record>() {
+            Some(coherence) => read::list(self, coherence, filter, page).await,
+            None => {
+                let Listing { records, next } = query::list(self.reader(), filter, page).await?;
+                Ok(Listing { records: records.iter().map(Wire::of).collect::<Result<_>>()?, next })
+            }
+        }
     }
 
     /// How many records pass the filter.
     pub async fn count<F: Filter>(&self, filter: &F) -> Result<u64> {
-        self.read(query::count(self.reader(), filter)).await
+        query::count(self.reader(), filter).await
     }
 
     /// The related records of many records, in one statement. A record without any has no entry.
@@ -131,22 +293,18 @@ impl Store {
         relation: &Relation<F, T>,
         of: &[Id<F>],
     ) -> Result<HashMap<Id<F>, Vec<T>>> {
-        let parents = of.iter().map(|id| id.uuid()).collect::<Vec<_>>();
-        let mut related = HashMap::<_, Vec<_>>::new();
-        for (parent, record) in self.read(relation.pairs(self.reader(), &parents)).await? {
-            related.entry(Id::new(parent)).or_default().push(record);
-        }
-        Ok(related)
+        read::related(self, relation, of).await
     }
 
-    /// Loads what is to be included with the records: one statement for each relation, however many records there are.
-    pub async fn with_related<R: Record>(&self, records: Vec<R>, includes: &[Include]) -> Result<Vec<View<R>>> {
-        self.read(relation::with_related(self, records, includes)).await
+    /// Reads what is to be included with the records: one statement for each relation, however many records there are.
+    pub async fn with_related<R: Record>(&self, records: Vec<Wire<R>>, includes: &[Include]) -> Result<Vec<View<R>>> {
+        relation::with_related(self, records, includes).await
     }
 
     /// Makes one record, in a unit of work of its own. See [`UnitOfWork::insert`].
     pub async fn insert<N: Insert>(&self, new: N) -> Result<N::Record> {
-        self.write(move |work| {
+        let owner = Owner::Verb("insert", N::Record::NOUN);
+        self.run(owner, WriteOptions::default(), move |work| {
             let new = new.clone();
             async move { work.insert(new).await }
         })
@@ -155,7 +313,8 @@ impl Store {
 
     /// Changes one record, in a unit of work of its own. See [`UnitOfWork::update`].
     pub async fn update<P: Patch>(&self, id: Id<P::Record>, version: i64, patch: P) -> Result<P::Record> {
-        self.write(move |work| {
+        let owner = Owner::Verb("update", P::Record::NOUN);
+        self.run(owner, WriteOptions::default(), move |work| {
             let patch = patch.clone();
             async move { work.update(id, version, patch).await }
         })
@@ -164,24 +323,57 @@ impl Store {
 
     /// Deletes one record, in a unit of work of its own. See [`UnitOfWork::delete`].
     pub async fn delete<R: Record>(&self, id: Id<R>, version: i64) -> Result<()> {
-        self.write(move |work| async move { work.delete(id, version).await }).await
+        let owner = Owner::Verb("delete", R::NOUN);
+        self.run(owner, WriteOptions::default(), move |work| async move { work.delete(id, version).await }).await
     }
 
-    /// Runs a query of your own, outside of any transaction.
+    /// Runs a query of your own, outside of any transaction. Unlike other reads it is not sent again when the connection
+    /// breaks, because it may be more than a read.
     pub async fn query(&self, sql: Sql) -> Result<Rows> {
-        self.read(sql.query(self.reader())).await
+        sql.query(&self.reader().acquire().await?).await
     }
 
     /// Does work in one transaction: commits if it returns `Ok`, undoes everything if it returns an error or panics, and
     /// runs it again, from the start, when the database asks for that; so `work` should have no effects of its own.
     ///
     /// Once begun it goes on to its end even if the caller no longer waits for it: a client that hangs up cannot leave a
-    /// connection behind with half a transaction.
+    /// connection behind with half a transaction. It ends in time: what is not ready to commit within the transaction
+    /// timeout, or before the request has to be [done](crate::within), is undone.
     ///
     /// # Errors
     /// Those of `work`; [`Error::Unavailable`] when the database cannot do it now; [`Error::UnknownOutcome`] when the
     /// connection was lost during the commit.
-    pub async fn write<T, F, Fut>(&self, work: F) -> Result<T>
+    #[track_caller]
+    pub fn write<T, F, Fut>(&self, work: F) -> impl Future<Output = Result<T>> + Send + use<T, F, Fut>
+    where
+        T: Send + 'static,
+        F: Fn(UnitOfWork) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.write_with(WriteOptions::default(), work)
+    }
+
+    /// The same, where something else is wanted than usual: another isolation level, or another time limit.
+    #[track_caller]
+    pub fn write_with<T, F, Fut>(
+        &self,
+        options: WriteOptions,
+        work: F,
+    ) -> impl Future<Output = Result<T>> + Send + use<T, F, Fut>
+    where
+        T: Send + 'static,
+        F: Fn(UnitOfWork) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.run(Owner::Caller(Location::caller()), options, work)
+    }
+
+    pub(crate) fn run<T, F, Fut>(
+        &self,
+        owner: Owner,
+        options: WriteOptions,
+        work: F,
+    ) -> impl Future<Output = Result<T>> + Send + use<T, F, Fut>
     where
         T: Send + 'static,
         F: Fn(UnitOfWork) -> Fut + Send + Sync + 'static,
@@ -191,57 +383,148 @@ impl Store {
         uncancelled(async move {
             let mut attempt = 1;
             loop {
-                match store.attempt(&work).await {
-                    Err(error) if error.is_retryable() && attempt < store.retry.attempts => {
-                        tracing::debug!(attempt, %error, "the unit of work is run again");
-                        tokio::time::sleep(store.retry.wait(attempt)).await;
-                        attempt += 1;
-                    }
-                    result => return result,
+                let error = match store.attempt(owner, &options, &work).await {
+                    Ok(value) => return Ok(value),
+                    Err(error) => error,
+                };
+                if matches!(error, Error::UnknownOutcome(_)) {
+                    store.counters.unknown_outcomes.fetch_add(1, Ordering::Relaxed);
                 }
+                if !error.is_retryable() || !store.retry.pause(attempt).await {
+                    return Err(error);
+                }
+                store.counters.retried.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(attempt, %owner, %error, "the unit of work is run again");
+                store.report_here("retried", format!("{owner} is run again after attempt {attempt}: {error}"));
+                attempt += 1;
             }
         })
-        .await
     }
 
-    async fn attempt<T, F, Fut>(&self, work: &F) -> Result<T>
+    async fn attempt<T, F, Fut>(&self, owner: Owner, options: &WriteOptions, work: &F) -> Result<T>
     where
         F: Fn(UnitOfWork) -> Fut,
         Fut: Future<Output = Result<T>>,
     {
+        let limit = options.timeout.unwrap_or(self.transaction_timeout);
+        let until = deadline::at_most(limit);
         // Also when the work panics: then a handle that somebody else still holds must not keep the transaction.
-        let unit = OpenWork(self.unit_of_work().await?);
-        match work(unit.clone()).await {
-            Ok(value) => unit.end(Ending::Commit).await.map(|()| value),
-            Err(error) => {
-                if let Err(rollback) = unit.end(Ending::Rollback).await {
-                    tracing::debug!(%rollback, "the rollback failed; the connection is dropped with its transaction");
-                }
+        let unit = OpenWork(self.unit_of_work(options, until).await?);
+        let result = match timeout_at(until, work(unit.clone())).await {
+            Ok(Ok(value)) => unit.end(Ending::Commit).await.map(|()| value),
+            Ok(Err(error)) => {
+                // It says nothing but that it was ended already.
+                unit.end(Ending::Rollback).await.ok();
                 Err(error)
             }
+            Err(_) => {
+                unit.abandon();
+                Err(late())
+            }
+        };
+        if let Err(Error::Unavailable {
+            reason: Unavailable::Timeout(Deadline::Transaction | Deadline::Request), ..
+        }) = &result
+        {
+            self.counters.aborted_late.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%owner, ?limit, "a unit of work took too long and was undone");
         }
+        result
     }
 
     /// Begins a unit of work that is ended by hand. Prefer [`write`](Self::write), which cannot be forgotten and runs
-    /// again when it has to.
-    pub async fn begin(&self) -> Result<OpenWork> {
-        let store = self.clone();
-        uncancelled(async move { Ok(OpenWork(store.unit_of_work().await?)) }).await
+    /// again when it has to. It is undone when it is not ended within the transaction timeout.
+    #[track_caller]
+    pub fn begin(&self) -> impl Future<Output = Result<OpenWork>> + Send + use<> {
+        self.begin_with(WriteOptions::default())
     }
 
-    async fn unit_of_work(&self) -> Result<UnitOfWork> {
-        // SQLite takes the write lock at once: a transaction that reads first and writes then would fail, not wait.
-        let options = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        let transaction = self
-            .connections
-            .writer
-            .begin_with_options(options)
-            .await
-            .map_err(|error| why_none(&self.connections.writer, fault::unavailable(error)))?;
-        Ok(UnitOfWork::new(transaction, self.clock.now(), Arc::clone(&self.ids)))
+    /// The same, where something else is wanted than usual.
+    #[track_caller]
+    pub fn begin_with(&self, options: WriteOptions) -> impl Future<Output = Result<OpenWork>> + Send + use<> {
+        let owner = Owner::Caller(Location::caller());
+        let store = self.clone();
+        uncancelled(async move {
+            let until = deadline::at_most(options.timeout.unwrap_or(store.transaction_timeout));
+            let unit = store.unit_of_work(&options, until).await?;
+            let watched = unit.downgrade();
+            let counters = Arc::clone(&store.counters);
+            tokio::spawn(async move {
+                tokio::time::sleep_until(until).await;
+                if watched.upgrade().is_some_and(|unit| unit.abandon()) {
+                    counters.aborted_late.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(%owner, "a unit of work was not ended in time and was undone");
+                }
+            });
+            Ok(OpenWork(unit))
+        })
+    }
+
+    async fn unit_of_work(&self, options: &WriteOptions, until: Instant) -> Result<UnitOfWork> {
+        let context = context::current();
+        let session = self.connections.writer.acquire().await?;
+        let backend = self.connections.backend();
+        let begin = options.begin(backend, self.connections.settings.as_deref(), context.as_deref());
+        let rows = session.begin(begin, until).await.map_err(fault::unavailable)?;
+        let said = context.map(|context| Said::after(backend, &rows, context)).transpose()?.flatten();
+        let followers = Followers { coherence: self.coherence.clone(), outbox: Arc::clone(&self.outbox), said };
+        Ok(UnitOfWork::new(session, self.clock.now(), Arc::clone(&self.ids), followers))
+    }
+
+    /// How often to try, and after which pauses.
+    pub(crate) fn retry(&self) -> &RetryPolicy {
+        &self.retry
+    }
+
+    /// What has been counted since the store was connected.
+    pub fn counts(&self) -> StoreCounts {
+        let Counters { retried, aborted_late, unknown_outcomes } = &*self.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        StoreCounts {
+            retried: read(retried),
+            aborted_late: read(aborted_late),
+            unknown_outcomes: read(unknown_outcomes),
+        }
+    }
+
+    /// The statements that were sent, whoever wrote them: the domain, or somebody by hand.
+    pub fn statements(&self) -> StatementCounts {
+        let Connections { reader, writer, .. } = &self.connections;
+        match self.database() {
+            // Of its own, there.
+            Database::Sqlite => reader.statements() + writer.statements(),
+            Database::Postgres => writer.statements(),
+        }
+    }
+
+    /// Forgets the copy of a record, and lists of its noun: for what was changed where no trigger tells it, such as by a
+    /// restore that switched them off. Whatever is written in any other way is forgotten by itself.
+    pub async fn forget<R: Record>(&self, id: Id<R>) {
+        if let Some(coherence) = &self.coherence {
+            let table = R::Entity::default().table_name();
+            coherence.forget(Some(vec![Key::id(table, query::ID, id.uuid()), Key::table(table)])).await;
+        }
+    }
+
+    /// Forgets every copy of every record, for the same reason.
+    pub async fn forget_all(&self) {
+        if let Some(coherence) = &self.coherence {
+            coherence.forget(None).await;
+        }
+    }
+
+    /// What the cache does; none if there is none.
+    pub fn cache_status(&self) -> Option<CacheStatus> {
+        self.coherence.as_ref().map(|coherence| coherence.status())
+    }
+
+    pub(crate) fn coherence(&self) -> Option<&Arc<Coherence>> {
+        self.coherence.as_ref()
+    }
+
+    /// The cache, if it has records of this noun.
+    fn coherence_of<R: Record>(&self) -> Option<&Arc<Coherence>> {
+        self.coherence.as_ref().filter(|coherence| coherence.caches::<R>(None))
     }
 
     /// Asks the database for its version.
@@ -260,9 +543,9 @@ impl Store {
         Ok(Health { version: version.unwrap_or_default(), latency: started.elapsed() })
     }
 
-    /// How many connections there are. On SQLite the readers are meant.
+    /// How many connections there are, and whether they are lent. On SQLite the readers are meant.
     pub fn pool_status(&self) -> PoolStatus {
-        status_of(self.reader())
+        self.reader().status()
     }
 
     /// Whether the database answers.
@@ -273,16 +556,53 @@ impl Store {
     /// Closes all connections, after those in use have been given back. Every call after it fails with
     /// [`Unavailable::Closed`].
     pub async fn close(&self) {
+        self.hub.close();
+        if let Some(coherence) = &self.coherence {
+            coherence.close().await;
+        }
         self.connections.close().await;
+        if let Some(documents) = &self.documents {
+            documents.port().close().await;
+        }
     }
 
-    async fn read<T>(&self, reading: impl Future<Output = Result<T>>) -> Result<T> {
-        reading.await.map_err(|error| why_none(self.reader(), error))
-    }
-
-    pub(crate) fn reader(&self) -> &DatabaseConnection {
+    pub(crate) fn reader(&self) -> &Pool {
         &self.connections.reader
     }
+
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    pub(crate) fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    pub(crate) fn relay(&self) -> Option<&Arc<Relay>> {
+        self.relay.as_ref()
+    }
+
+    pub(crate) fn with_relay(self, relay: Arc<Relay>) -> Self {
+        Self { relay: Some(relay), ..self }
+    }
+
+    pub(crate) fn writer(&self) -> &Pool {
+        &self.connections.writer
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    pub(crate) fn ids(&self) -> &Arc<IdSource> {
+        &self.ids
+    }
+}
+
+fn late() -> Error {
+    let is_request = deadline::request().is_some_and(|until| until <= Instant::now());
+    let deadline = if is_request { Deadline::Request } else { Deadline::Transaction };
+    Error::Unavailable { reason: Unavailable::Timeout(deadline), cause: None }
 }
 
 /// A unit of work that is ended by hand; dropped, it is rolled back.
@@ -314,39 +634,5 @@ impl std::ops::Deref for OpenWork {
 
     fn deref(&self) -> &UnitOfWork {
         &self.0
-    }
-}
-
-/// Whether a pool that gave no connection waited for one in use, or for one that it could not open.
-fn why_none(pool: &DatabaseConnection, error: Error) -> Error {
-    let status = status_of(pool);
-    match error {
-        Error::Unavailable { reason: Unavailable::PoolExhausted, cause } if status.open < status.max => {
-            Error::Unavailable { reason: Unavailable::Network, cause }
-        }
-        error => error,
-    }
-}
-
-fn status_of(connection: &DatabaseConnection) -> PoolStatus {
-    let (open, idle, max) = match connection.get_database_backend() {
-        DbBackend::Sqlite => {
-            let pool = connection.get_sqlite_connection_pool();
-            (pool.size(), pool.num_idle(), pool.options().get_max_connections())
-        }
-        _ => {
-            let pool = connection.get_postgres_connection_pool();
-            (pool.size(), pool.num_idle(), pool.options().get_max_connections())
-        }
-    };
-    PoolStatus { open, idle: u32::try_from(idle).unwrap_or(u32::MAX), max }
-}
-
-/// Runs to the end in a task of its own, whether or not the caller still waits: a cancelled `BEGIN` would leave the
-/// connection in a transaction that nobody knows of, and the next borrower's writes in it.
-async fn uncancelled<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-    match tokio::spawn(tracing::Instrument::in_current_span(work)).await {
-        Ok(result) => result,
-        Err(panicked) => Err(Error::internal("a unit of work panicked and was undone", panicked)),
     }
 }

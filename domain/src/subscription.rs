@@ -1,21 +1,6 @@
 //! Subscriptions: what a user pays for, and how it stands. A user has one active one at most.
 
-use async_trait::async_trait;
-use entity::subscriptions as row;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use validator::Validate;
-
-use crate::{
-    columns::{ColumnValue, changed_row, equal_columns, record},
-    error::{Error, Result},
-    id::Id,
-    record::{FIRST_VERSION, Insert, NewRow, Patch, Stamp},
-    relation::Relation,
-    unit_of_work::UnitOfWork,
-    user::{User, UserId},
-    value::{Change, Timestamp, line, text_enum},
-};
+use crate::{User, UserId, noun::*};
 
 /// The id of a subscription.
 pub type SubscriptionId = Id<Subscription>;
@@ -63,90 +48,55 @@ fn listed(statuses: &[SubscriptionStatus]) -> String {
     statuses.iter().map(|status| status.as_str()).collect::<Vec<_>>().join(" or ")
 }
 
-/// What a user pays for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Subscription {
-    pub id: SubscriptionId,
-    pub version: i64,
-    pub user_id: UserId,
-    pub plan: String,
-    pub status: SubscriptionStatus,
-    /// The user's id at Stripe.
-    pub stripe_customer_id: Option<String>,
-    pub period_start: Timestamp,
-    pub period_end: Timestamp,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
-}
-
-/// What is needed to make a subscription.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
-#[serde(deny_unknown_fields)]
-pub struct NewSubscription {
-    pub user_id: UserId,
-    #[validate(length(min = 1, max = 64), custom(function = "line"))]
-    pub plan: String,
-    /// Trialing or active; trialing, if nothing is said.
-    pub status: Option<SubscriptionStatus>,
-    #[validate(length(min = 1, max = 255), custom(function = "line"))]
-    pub stripe_customer_id: Option<String>,
-    pub period_start: Timestamp,
-    pub period_end: Timestamp,
-}
-
-/// A change of a subscription.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(default, deny_unknown_fields)]
-pub struct SubscriptionPatch {
-    #[validate(length(min = 1, max = 64), custom(function = "line"))]
-    pub plan: Change<String>,
-    pub status: Change<SubscriptionStatus>,
-    #[validate(length(min = 1, max = 255), custom(function = "line"))]
-    pub stripe_customer_id: Change<Option<String>>,
-    pub period_start: Change<Timestamp>,
-    pub period_end: Change<Timestamp>,
-}
-
-/// Which subscriptions are meant.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SubscriptionFilter {
-    pub user_id: Option<UserId>,
-    pub plan: Option<String>,
-    pub status: Option<SubscriptionStatus>,
-    pub stripe_customer_id: Option<String>,
-}
-
-impl Subscription {
-    /// Who pays.
-    pub const USER: Relation<Subscription, User> = Relation::belongs_to("user", "user_id");
-}
-
 record! {
-    Subscription = "subscription" in row { user_id, plan, status, stripe_customer_id, period_start, period_end },
-    filter: SubscriptionFilter,
-    sort: [Plan, PeriodStart, PeriodEnd, CreatedAt],
-    relations: [USER],
-    children: [],
+    /// What a user pays for.
+    pub struct Subscription = "subscription" in subscriptions {
+        pub user_id: UserId,
+        pub plan: String,
+        pub status: SubscriptionStatus,
+        /// The user's id at Stripe.
+        pub stripe_customer_id: Option<String>,
+        pub period_start: Timestamp,
+        pub period_end: Timestamp,
+    }
+    sort: [plan, period_start, period_end, created_at],
+    filter: SubscriptionFilter {
+        user_id: UserId,
+        plan: String,
+        status: SubscriptionStatus,
+        stripe_customer_id: String,
+    },
+    relations: {
+        /// Who pays.
+        USER: Relation<Subscription, User> = Relation::belongs_to("user", "user_id"),
+    },
 }
 
-impl NewRow for NewSubscription {
-    type Record = Subscription;
+new! {
+    /// What is needed to make a subscription.
+    pub struct NewSubscription => Subscription {
+        pub user_id: UserId,
+        #[validate(length(min = 1, max = 64), custom(function = "line"))]
+        pub plan: String,
+        /// Trialing or active; trialing, if nothing is said.
+        pub status: Option<SubscriptionStatus> => status.unwrap_or(SubscriptionStatus::Trialing),
+        #[validate(length(min = 1, max = 255), custom(function = "line"))]
+        pub stripe_customer_id: Option<String>,
+        pub period_start: Timestamp,
+        pub period_end: Timestamp,
+    }
+}
 
-    fn into_row(self, Stamp { id, now }: Stamp) -> row::Model {
-        let Self { user_id, plan, status, stripe_customer_id, period_start, period_end } = self;
-        row::Model {
-            id,
-            version: FIRST_VERSION,
-            created_at: now.into(),
-            updated_at: now.into(),
-            user_id: user_id.uuid(),
-            plan,
-            status: status.unwrap_or(SubscriptionStatus::Trialing).into_column(),
-            stripe_customer_id,
-            period_start: period_start.into(),
-            period_end: period_end.into(),
-        }
+patch! {
+    /// A change of a subscription.
+    pub struct SubscriptionPatch => Subscription keeps { user_id } {
+        #[validate(length(min = 1, max = 64), custom(function = "line"))]
+        pub plan: Change<String>,
+        pub status: Change<SubscriptionStatus>,
+        #[validate(length(min = 1, max = 255), custom(function = "line"))]
+        pub stripe_customer_id: Change<Option<String>>,
+        pub period_start: Change<Timestamp>,
+        pub period_end: Change<Timestamp>,
     }
 }
 
@@ -160,8 +110,6 @@ impl Insert for NewSubscription {
         check_period(self.period_start, self.period_end)
     }
 }
-
-changed_row! { SubscriptionPatch => Subscription in row { plan, status, stripe_customer_id, period_start, period_end } keeps { user_id } }
 
 #[async_trait]
 impl Patch for SubscriptionPatch {
@@ -182,10 +130,6 @@ impl Patch for SubscriptionPatch {
 
 fn check_period(start: Timestamp, end: Timestamp) -> Result<()> {
     if end > start { Ok(()) } else { Err(Error::invalid("period_end", "period", "must be later than period_start")) }
-}
-
-equal_columns! {
-    SubscriptionFilter => Subscription in row { user_id = UserId, plan = Plan, status = Status, stripe_customer_id = StripeCustomerId }
 }
 
 #[cfg(test)]

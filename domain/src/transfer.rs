@@ -25,7 +25,7 @@ use crate::{
 pub type TransferId = Id<Transfer>;
 
 /// Money that went from one account to another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Transfer {
     pub id: TransferId,
     pub from_account_id: AccountId,
@@ -84,6 +84,7 @@ impl Stored for Transfer {
 impl Record for Transfer {
     type Filter = TransferFilter;
     const NOUN: &'static str = "transfer";
+    const ONLY_ADDED: bool = true;
 
     fn id(&self) -> TransferId {
         self.id

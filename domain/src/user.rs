@@ -1,28 +1,18 @@
 //! Users: the people that the application serves. Their e-mail address is unique, whatever its case.
 
-use async_trait::async_trait;
 use entity::{accounts, contents, profiles, settings, subscriptions, users as row};
 use schemars::JsonSchema;
 use sea_orm::{
     ColumnTrait, Condition,
     sea_query::{Expr, ExprTrait, Func},
 };
-use serde::{Deserialize, Serialize};
-use validator::Validate;
+use serde::Deserialize;
 
 use crate::{
-    account::{Account, Currency, NewAccount},
-    columns::{ColumnValue, changed_row, record},
-    content::Content,
-    error::Result,
-    id::Id,
-    profile::{Profile, ProfileFields},
-    record::{FIRST_VERSION, Filter, Insert, Narrow, NewRow, Patch, Stamp},
-    relation::Relation,
-    setting::Setting,
-    subscription::Subscription,
-    unit_of_work::UnitOfWork,
-    value::{Change, Timestamp, email, line, text_enum, web_address},
+    Account, BirthChart, Content, Currency, NewAccount, Profile, ProfileFields, Setting, Subscription,
+    document::DocumentsOf,
+    noun::*,
+    record::{FIRST_VERSION, Filter, Narrow, NewRow, Stamp},
 };
 
 /// The id of a user.
@@ -52,20 +42,45 @@ text_enum! {
     }
 }
 
-/// A person that the application serves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct User {
-    pub id: UserId,
-    pub version: i64,
-    pub email: String,
-    pub name: String,
-    pub role: Role,
-    pub status: UserStatus,
-    /// The address of a picture.
-    pub avatar: Option<String>,
-    pub last_active_at: Option<Timestamp>,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
+record! {
+    /// A person that the application serves.
+    pub struct User = "user" in users {
+        pub email: String,
+        pub name: String,
+        pub role: Role,
+        pub status: UserStatus,
+        /// The address of a picture.
+        pub avatar: Option<String>,
+        pub last_active_at: Option<Timestamp>,
+    }
+    sort: [email, name, created_at],
+    filter: UserFilter,
+    unique: {
+        /// Whatever its case.
+        BY_EMAIL: email,
+    },
+    relations: {
+        /// What the user tells about themselves.
+        PROFILE: Relation<User, Profile> = Relation::has_one("profile", profiles::Column::UserId),
+        /// What the user wrote.
+        CONTENTS: Relation<User, Content> = Relation::has_many("contents", contents::Column::AuthorId),
+        /// What the user owns.
+        ACCOUNTS: Relation<User, Account> = Relation::has_many("accounts", accounts::Column::OwnerId),
+        /// What the user pays for, or once did.
+        SUBSCRIPTIONS: Relation<User, Subscription> = Relation::has_many("subscriptions", subscriptions::Column::UserId),
+        /// What the user has set for themselves.
+        SETTINGS: Relation<User, Setting> = Relation::has_many("settings", settings::Column::UserId),
+        /// Where the planets stood when the user, or somebody they know, was born.
+        BIRTH_CHARTS: DocumentsOf<User, BirthChart> = DocumentsOf::by("birth_charts", BirthChart::USER_ID),
+    },
+    children: [
+        Restrict profiles.user_id,
+        Restrict accounts.owner_id,
+        Restrict contents.author_id,
+        Restrict subscriptions.user_id,
+        Cascade settings.user_id,
+        Clear data_models.owner_id,
+    ],
 }
 
 /// What is needed to make a user.
@@ -89,20 +104,21 @@ pub struct NewUser {
     pub accounts: Vec<Currency>,
 }
 
-/// A change of a user.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Validate)]
-#[serde(default, deny_unknown_fields)]
-pub struct UserPatch {
-    #[validate(custom(function = "email"))]
-    pub email: Change<String>,
-    #[validate(length(min = 1, max = 200), custom(function = "line"))]
-    pub name: Change<String>,
-    pub role: Change<Role>,
-    pub status: Change<UserStatus>,
-    #[validate(custom(function = "web_address"))]
-    pub avatar: Change<Option<String>>,
-    pub last_active_at: Change<Option<Timestamp>>,
+patch! {
+    /// A change of a user.
+    pub struct UserPatch => User {
+        #[validate(custom(function = "email"))]
+        pub email: Change<String>,
+        #[validate(length(min = 1, max = 200), custom(function = "line"))]
+        pub name: Change<String>,
+        pub role: Change<Role>,
+        pub status: Change<UserStatus>,
+        #[validate(custom(function = "web_address"))]
+        pub avatar: Change<Option<String>>,
+        pub last_active_at: Change<Option<Timestamp>>,
+    }
 }
+impl Patch for UserPatch {}
 
 /// Which users are meant.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -115,35 +131,6 @@ pub struct UserFilter {
     pub active_since: Option<Timestamp>,
     pub created_after: Option<Timestamp>,
     pub created_before: Option<Timestamp>,
-}
-
-impl User {
-    /// What the user tells about themselves.
-    pub const PROFILE: Relation<User, Profile> = Relation::has_one("profile", profiles::Column::UserId);
-    /// What the user wrote.
-    pub const CONTENTS: Relation<User, Content> = Relation::has_many("contents", contents::Column::AuthorId);
-    /// What the user owns.
-    pub const ACCOUNTS: Relation<User, Account> = Relation::has_many("accounts", accounts::Column::OwnerId);
-    /// What the user pays for, or once did.
-    pub const SUBSCRIPTIONS: Relation<User, Subscription> =
-        Relation::has_many("subscriptions", subscriptions::Column::UserId);
-    /// What the user has set for themselves.
-    pub const SETTINGS: Relation<User, Setting> = Relation::has_many("settings", settings::Column::UserId);
-}
-
-record! {
-    User = "user" in row { email, name, role, status, last_active_at, avatar },
-    filter: UserFilter,
-    sort: [Email, Name, CreatedAt],
-    relations: [PROFILE, CONTENTS, ACCOUNTS, SUBSCRIPTIONS, SETTINGS],
-    children: [
-        Restrict profiles.user_id,
-        Restrict accounts.owner_id,
-        Restrict contents.author_id,
-        Restrict subscriptions.user_id,
-        Cascade settings.user_id,
-        Clear data_models.owner_id
-    ],
 }
 
 impl NewRow for NewUser {
@@ -188,10 +175,6 @@ impl Insert for NewUser {
         work.insert_all(accounts.collect()).await.map_err(|error| error.within("accounts")).map(|_| ())
     }
 }
-
-changed_row! { UserPatch => User in row { email, name, role, status, avatar, last_active_at } keeps {} }
-
-impl Patch for UserPatch {}
 
 impl Narrow for UserFilter {
     fn condition(&self) -> Condition {

@@ -312,6 +312,20 @@ macro_rules! text_enum {
             }
         }
 
+        impl $crate::document::Held for $name {
+            type Compared = Self;
+
+            fn kind() -> $crate::document::Kind {
+                $crate::document::Kind::Text
+            }
+        }
+
+        impl $crate::document::Comparable for $name {
+            fn into_scalar(self) -> $crate::document::Scalar {
+                $crate::document::Scalar::Text(self.as_str().to_owned())
+            }
+        }
+
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())

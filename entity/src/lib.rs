@@ -3,10 +3,14 @@
 pub mod prelude;
 
 pub mod accounts;
+pub mod audit_head;
+pub mod cache_outbox;
 pub mod content_tags;
 pub mod contents;
 pub mod data_models;
+pub mod documents;
 pub mod idempotency_keys;
+pub mod outbox;
 pub mod profiles;
 pub mod relationships;
 pub mod settings;

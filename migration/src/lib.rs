@@ -1,13 +1,19 @@
 //! The schema's history: one file per step, each with an `up` and a working `down`, each running on PostgreSQL and on
 //! SQLite.
 //!
+//! Most are in Rust, in `src`; those in plain SQL are in `sql`, and take their place among the others by their names. The
+//! build script puts the text of all into the program.
+//!
 //! A migration depends on nothing of ours, so that it means the same in ten years. To add one, run
 //! `cargo run -- migrate generate NAME` (or `sea-orm-cli migrate generate NAME`), fill in both directions, and then
-//! `cargo run -- entity refresh`.
+//! `cargo run -- entity refresh`. Called `create_TABLE`, it has the table of a record in it, which says with `.cached()`
+//! and `.audited()` that the database is to tell what changes in it (see [`convention`]), and the way back.
 
+pub use history::{Source, SqlMigration, among, source};
 pub use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
-mod convention;
+pub mod convention;
+mod history;
 mod m20261121_000001_create_users;
 mod m20261121_000002_create_profiles;
 mod m20261121_000003_create_settings;
@@ -20,6 +26,9 @@ mod m20261121_000009_create_data_models;
 mod m20261121_000010_create_relationships;
 mod m20261121_000011_create_idempotency_keys;
 mod m20261121_000012_add_avatar_to_users;
+mod m20261121_000013_create_cache_outbox;
+mod m20261121_000014_create_documents;
+mod m20261121_000015_create_outbox;
 
 /// All migrations, in their order.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +36,13 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        among(Self::in_rust(), history::in_sql())
+    }
+}
+
+impl Migrator {
+    /// Those in Rust. Those in SQL are in `sql`, and in no list.
+    fn in_rust() -> Vec<Box<dyn MigrationTrait>> {
         vec![
             Box::new(m20261121_000001_create_users::Migration),
             Box::new(m20261121_000002_create_profiles::Migration),
@@ -40,6 +56,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000010_create_relationships::Migration),
             Box::new(m20261121_000011_create_idempotency_keys::Migration),
             Box::new(m20261121_000012_add_avatar_to_users::Migration),
+            Box::new(m20261121_000013_create_cache_outbox::Migration),
+            Box::new(m20261121_000014_create_documents::Migration),
+            Box::new(m20261121_000015_create_outbox::Migration),
         ]
     }
 }

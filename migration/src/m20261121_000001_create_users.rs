@@ -1,9 +1,6 @@
-use sea_orm_migration::{
-    prelude::*,
-    schema::{text, timestamp_with_time_zone_null},
-};
+use sea_orm_migration::{prelude::*, schema::*};
 
-use crate::convention::{create_unique_ignoring_case, index, one_of, record};
+use crate::convention::record;
 
 /// The people the application serves; their e-mail is unique whatever the case of its letters.
 #[derive(DeriveMigrationName)]
@@ -17,24 +14,23 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {
-        schema
-            .create_table(
-                record("users")
-                    .col(text("email"))
-                    .col(text("name"))
-                    .col(text("role"))
-                    .col(text("status"))
-                    .col(timestamp_with_time_zone_null("last_active_at"))
-                    .check(one_of("users", "role", &["member", "editor", "admin"]))
-                    .check(one_of("users", "status", &["active", "suspended", "closed"]))
-                    .take(),
-            )
-            .await?;
-        create_unique_ignoring_case(schema, "users", "email").await?;
-        schema.create_index(index("users", &["role"])).await?;
-        schema.create_index(index("users", &["status"])).await?;
-        schema.create_index(index("users", &["last_active_at"])).await?;
-        schema.create_index(index("users", &["created_at"])).await
+        record("users")
+            .columns([
+                text("email"),
+                text("name"),
+                text("role"),
+                text("status"),
+                timestamp_with_time_zone_null("last_active_at"),
+            ])
+            .one_of("role", &["member", "editor", "admin"])
+            .one_of("status", &["active", "suspended", "closed"])
+            .unique_ignoring_case("email")
+            .index(&["role"])
+            .index(&["status"])
+            .index(&["last_active_at"])
+            .index(&["created_at"])
+            .create(schema)
+            .await
     }
 
     async fn down(&self, schema: &SchemaManager) -> Result<(), DbErr> {

@@ -1,9 +1,6 @@
-use sea_orm_migration::{
-    prelude::*,
-    schema::{date_null, text_null, uuid},
-};
+use sea_orm_migration::{prelude::*, schema::*};
 
-use crate::convention::{record, references, unique};
+use crate::convention::record;
 
 /// What a user tells about themselves: at most one profile each.
 #[derive(DeriveMigrationName)]
@@ -17,19 +14,18 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {
-        schema
-            .create_table(
-                record("profiles")
-                    .col(uuid("user_id"))
-                    .col(text_null("bio"))
-                    .col(text_null("city"))
-                    .col(date_null("birth_date"))
-                    .col(text_null("avatar_url"))
-                    .foreign_key(&mut references("profiles", "user_id", "users"))
-                    .take(),
-            )
-            .await?;
-        schema.create_index(unique("profiles", &["user_id"])).await
+        record("profiles")
+            .columns([
+                uuid("user_id"),
+                text_null("bio"),
+                text_null("city"),
+                date_null("birth_date"),
+                text_null("avatar_url"),
+            ])
+            .references("user_id", "users")
+            .unique(&["user_id"])
+            .create(schema)
+            .await
     }
 
     async fn down(&self, schema: &SchemaManager) -> Result<(), DbErr> {

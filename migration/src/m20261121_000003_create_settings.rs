@@ -1,9 +1,6 @@
-use sea_orm_migration::{
-    prelude::*,
-    schema::{json_binary, text, uuid_null},
-};
+use sea_orm_migration::{prelude::*, schema::*};
 
-use crate::convention::{check, one_of, record, references, unique};
+use crate::convention::record;
 
 /// Settings of the application, which a user's own may override.
 #[derive(DeriveMigrationName)]
@@ -17,26 +14,14 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {
-        schema
-            .create_table(
-                record("settings")
-                    .col(text("scope"))
-                    .col(uuid_null("user_id"))
-                    .col(text("key"))
-                    .col(json_binary("value"))
-                    .foreign_key(&mut references("settings", "user_id", "users"))
-                    .check(one_of("settings", "scope", &["application", "user"]))
-                    .check(check(
-                        "settings",
-                        "user_id",
-                        Expr::col("scope").eq("user").eq(Expr::col("user_id").is_not_null()),
-                    ))
-                    .take(),
-            )
-            .await?;
-        schema.create_index(unique("settings", &["key"]).and_where(Expr::col("user_id").is_null()).take()).await?;
-        schema
-            .create_index(unique("settings", &["user_id", "key"]).and_where(Expr::col("user_id").is_not_null()).take())
+        record("settings")
+            .columns([text("scope"), uuid_null("user_id"), text("key"), json_binary("value")])
+            .references("user_id", "users")
+            .one_of("scope", &["application", "user"])
+            .check("user_id", Expr::col("scope").eq("user").eq(Expr::col("user_id").is_not_null()))
+            .unique_where(&["key"], Expr::col("user_id").is_null())
+            .unique_where(&["user_id", "key"], Expr::col("user_id").is_not_null())
+            .create(schema)
             .await
     }
 

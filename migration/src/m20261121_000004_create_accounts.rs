@@ -1,9 +1,6 @@
-use sea_orm_migration::{
-    prelude::*,
-    schema::{big_integer, text, uuid},
-};
+use sea_orm_migration::{prelude::*, schema::*};
 
-use crate::convention::{check, index, record, references};
+use crate::convention::record;
 
 /// Accounts hold money: whole minor units of one ISO 4217 currency, never below zero.
 #[derive(DeriveMigrationName)]
@@ -17,19 +14,14 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {
-        schema
-            .create_table(
-                record("accounts")
-                    .col(uuid("owner_id"))
-                    .col(text("currency"))
-                    .col(big_integer("balance"))
-                    .foreign_key(&mut references("accounts", "owner_id", "users"))
-                    .check(check("accounts", "balance", Expr::col("balance").gte(0)))
-                    .check(check("accounts", "currency", Func::cust("length").arg(Expr::col("currency")).eq(3)))
-                    .take(),
-            )
-            .await?;
-        schema.create_index(index("accounts", &["owner_id"])).await
+        record("accounts")
+            .columns([uuid("owner_id"), text("currency"), big_integer("balance")])
+            .references("owner_id", "users")
+            .check("balance", Expr::col("balance").gte(0))
+            .check("currency", Func::cust("length").arg(Expr::col("currency")).eq(3))
+            .index(&["owner_id"])
+            .create(schema)
+            .await
     }
 
     async fn down(&self, schema: &SchemaManager) -> Result<(), DbErr> {

@@ -1,10 +1,6 @@
-use sea_orm_migration::{
-    prelude::*,
-    schema::{big_integer, timestamp_with_time_zone, uuid},
-    sea_orm::DbBackend,
-};
+use sea_orm_migration::{prelude::*, schema::*, sea_orm::DbBackend};
 
-use crate::convention::{check, index, references};
+use crate::convention::table;
 
 const REFUSE_CHANGES_POSTGRES: &[&str] = &[
     "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ \
@@ -32,29 +28,23 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {
-        schema
-            .create_table(
-                Table::create()
-                    .table("transfers")
-                    .col(uuid("id").primary_key())
-                    .col(uuid("from_account_id"))
-                    .col(uuid("to_account_id"))
-                    .col(big_integer("amount"))
-                    .col(timestamp_with_time_zone("created_at"))
-                    .foreign_key(&mut references("transfers", "from_account_id", "accounts"))
-                    .foreign_key(&mut references("transfers", "to_account_id", "accounts"))
-                    .check(check("transfers", "amount", Expr::col("amount").gt(0)))
-                    .check(check(
-                        "transfers",
-                        "to_account_id",
-                        Expr::col("to_account_id").ne(Expr::col("from_account_id")),
-                    ))
-                    .take(),
-            )
+        table("transfers")
+            .columns([
+                uuid("id").primary_key().take(),
+                uuid("from_account_id"),
+                uuid("to_account_id"),
+                big_integer("amount"),
+                timestamp_with_time_zone("created_at"),
+            ])
+            .references("from_account_id", "accounts")
+            .references("to_account_id", "accounts")
+            .check("amount", Expr::col("amount").gt(0))
+            .check("to_account_id", Expr::col("to_account_id").ne(Expr::col("from_account_id")))
+            .index(&["from_account_id"])
+            .index(&["to_account_id"])
+            .index(&["created_at"])
+            .create(schema)
             .await?;
-        schema.create_index(index("transfers", &["from_account_id"])).await?;
-        schema.create_index(index("transfers", &["to_account_id"])).await?;
-        schema.create_index(index("transfers", &["created_at"])).await?;
         let connection = schema.get_connection();
         for statement in match schema.get_database_backend() {
             DbBackend::Sqlite => REFUSE_CHANGES_SQLITE,

@@ -1,9 +1,6 @@
-use sea_orm_migration::{
-    prelude::*,
-    schema::{text, text_null, timestamp_with_time_zone, uuid},
-};
+use sea_orm_migration::{prelude::*, schema::*};
 
-use crate::convention::{check, index, one_of, record, references, unique};
+use crate::convention::record;
 
 /// What a user pays for: any number of subscriptions over time, at most one of them active.
 #[derive(DeriveMigrationName)]
@@ -17,26 +14,23 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {
-        schema
-            .create_table(
-                record("subscriptions")
-                    .col(uuid("user_id"))
-                    .col(text("plan"))
-                    .col(text("status"))
-                    .col(text_null("stripe_customer_id"))
-                    .col(timestamp_with_time_zone("period_start"))
-                    .col(timestamp_with_time_zone("period_end"))
-                    .foreign_key(&mut references("subscriptions", "user_id", "users"))
-                    .check(one_of("subscriptions", "status", &["trialing", "active", "past_due", "canceled"]))
-                    .check(check("subscriptions", "period_end", Expr::col("period_end").gt(Expr::col("period_start"))))
-                    .take(),
-            )
-            .await?;
-        schema.create_index(index("subscriptions", &["user_id"])).await?;
-        schema.create_index(index("subscriptions", &["status"])).await?;
-        schema.create_index(index("subscriptions", &["stripe_customer_id"])).await?;
-        schema
-            .create_index(unique("subscriptions", &["user_id"]).and_where(Expr::col("status").eq("active")).take())
+        record("subscriptions")
+            .columns([
+                uuid("user_id"),
+                text("plan"),
+                text("status"),
+                text_null("stripe_customer_id"),
+                timestamp_with_time_zone("period_start"),
+                timestamp_with_time_zone("period_end"),
+            ])
+            .references("user_id", "users")
+            .one_of("status", &["trialing", "active", "past_due", "canceled"])
+            .check("period_end", Expr::col("period_end").gt(Expr::col("period_start")))
+            .index(&["user_id"])
+            .index(&["status"])
+            .index(&["stripe_customer_id"])
+            .unique_where(&["user_id"], Expr::col("status").eq("active"))
+            .create(schema)
             .await
     }
 

@@ -1,9 +1,6 @@
-use sea_orm_migration::{
-    prelude::*,
-    schema::{text, uuid},
-};
+use sea_orm_migration::{prelude::*, schema::*};
 
-use crate::convention::{index, one_of, record, references};
+use crate::convention::record;
 
 /// What authors write.
 #[derive(DeriveMigrationName)]
@@ -17,20 +14,14 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {
-        schema
-            .create_table(
-                record("contents")
-                    .col(uuid("author_id"))
-                    .col(text("title"))
-                    .col(text("body"))
-                    .col(text("status"))
-                    .foreign_key(&mut references("contents", "author_id", "users"))
-                    .check(one_of("contents", "status", &["draft", "published", "archived"]))
-                    .take(),
-            )
-            .await?;
-        schema.create_index(index("contents", &["author_id"])).await?;
-        schema.create_index(index("contents", &["status"])).await
+        record("contents")
+            .columns([uuid("author_id"), text("title"), text("body"), text("status")])
+            .references("author_id", "users")
+            .one_of("status", &["draft", "published", "archived"])
+            .index(&["author_id"])
+            .index(&["status"])
+            .create(schema)
+            .await
     }
 
     async fn down(&self, schema: &SchemaManager) -> Result<(), DbErr> {

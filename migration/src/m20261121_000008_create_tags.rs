@@ -1,9 +1,6 @@
-use sea_orm_migration::{
-    prelude::*,
-    schema::{big_integer, text, timestamp_with_time_zone, uuid},
-};
+use sea_orm_migration::{prelude::*, schema::*};
 
-use crate::convention::{create_unique_ignoring_case, index, record, references};
+use crate::convention::{record, table};
 
 /// Tags, and the ordered links between contents and tags.
 #[derive(DeriveMigrationName)]
@@ -17,23 +14,20 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {
-        schema.create_table(record("tags").col(text("name")).take()).await?;
-        create_unique_ignoring_case(schema, "tags", "name").await?;
-        schema
-            .create_table(
-                Table::create()
-                    .table("content_tags")
-                    .col(uuid("content_id"))
-                    .col(uuid("tag_id"))
-                    .col(big_integer("position"))
-                    .col(timestamp_with_time_zone("created_at"))
-                    .primary_key(Index::create().name("pk_content_tags").col("content_id").col("tag_id"))
-                    .foreign_key(&mut references("content_tags", "content_id", "contents"))
-                    .foreign_key(&mut references("content_tags", "tag_id", "tags"))
-                    .take(),
-            )
-            .await?;
-        schema.create_index(index("content_tags", &["tag_id"])).await
+        record("tags").columns([text("name")]).unique_ignoring_case("name").create(schema).await?;
+        table("content_tags")
+            .columns([
+                uuid("content_id"),
+                uuid("tag_id"),
+                big_integer("position"),
+                timestamp_with_time_zone("created_at"),
+            ])
+            .primary_key(&["content_id", "tag_id"])
+            .references("content_id", "contents")
+            .references("tag_id", "tags")
+            .index(&["tag_id"])
+            .create(schema)
+            .await
     }
 
     async fn down(&self, schema: &SchemaManager) -> Result<(), DbErr> {

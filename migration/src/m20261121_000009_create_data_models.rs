@@ -1,9 +1,6 @@
-use sea_orm_migration::{
-    prelude::*,
-    schema::{json_binary, text, uuid_null},
-};
+use sea_orm_migration::{prelude::*, schema::*};
 
-use crate::convention::{index, record, references, unique};
+use crate::convention::record;
 
 /// Data models that the application manages: a name and a description of fields. One outlives its owner.
 #[derive(DeriveMigrationName)]
@@ -17,18 +14,13 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {
-        schema
-            .create_table(
-                record("data_models")
-                    .col(uuid_null("owner_id"))
-                    .col(text("name"))
-                    .col(json_binary("fields"))
-                    .foreign_key(&mut references("data_models", "owner_id", "users"))
-                    .take(),
-            )
-            .await?;
-        schema.create_index(index("data_models", &["owner_id"])).await?;
-        schema.create_index(unique("data_models", &["name"])).await
+        record("data_models")
+            .columns([uuid_null("owner_id"), text("name"), json_binary("fields")])
+            .references("owner_id", "users")
+            .index(&["owner_id"])
+            .unique(&["name"])
+            .create(schema)
+            .await
     }
 
     async fn down(&self, schema: &SchemaManager) -> Result<(), DbErr> {

@@ -1,9 +1,6 @@
-use sea_orm_migration::{
-    prelude::*,
-    schema::{text, uuid},
-};
+use sea_orm_migration::{prelude::*, schema::*};
 
-use crate::convention::{check, index, one_of, record, references, unique};
+use crate::convention::record;
 
 /// Typed edges between two data models: a many-to-many of a table with itself.
 #[derive(DeriveMigrationName)]
@@ -17,25 +14,19 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {
-        schema
-            .create_table(
-                record("relationships")
-                    .col(uuid("from_model_id"))
-                    .col(uuid("to_model_id"))
-                    .col(text("kind"))
-                    .foreign_key(&mut references("relationships", "from_model_id", "data_models"))
-                    .foreign_key(&mut references("relationships", "to_model_id", "data_models"))
-                    .check(one_of("relationships", "kind", &["references", "contains", "extends"]))
-                    .check(check(
-                        "relationships",
-                        "to_model_id",
-                        Expr::col("kind").eq("references").or(Expr::col("from_model_id").ne(Expr::col("to_model_id"))),
-                    ))
-                    .take(),
+        record("relationships")
+            .columns([uuid("from_model_id"), uuid("to_model_id"), text("kind")])
+            .references("from_model_id", "data_models")
+            .references("to_model_id", "data_models")
+            .one_of("kind", &["references", "contains", "extends"])
+            .check(
+                "to_model_id",
+                Expr::col("kind").eq("references").or(Expr::col("from_model_id").ne(Expr::col("to_model_id"))),
             )
-            .await?;
-        schema.create_index(unique("relationships", &["from_model_id", "to_model_id", "kind"])).await?;
-        schema.create_index(index("relationships", &["to_model_id"])).await
+            .unique(&["from_model_id", "to_model_id", "kind"])
+            .index(&["to_model_id"])
+            .create(schema)
+            .await
     }
 
     async fn down(&self, schema: &SchemaManager) -> Result<(), DbErr> {

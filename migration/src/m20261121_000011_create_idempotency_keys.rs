@@ -1,9 +1,6 @@
-use sea_orm_migration::{
-    prelude::*,
-    schema::{big_integer, text, timestamp_with_time_zone},
-};
+use sea_orm_migration::{prelude::*, schema::*};
 
-use crate::convention::index;
+use crate::convention::table;
 
 /// The answers to requests that carried an idempotency key, kept with their effect.
 #[derive(DeriveMigrationName)]
@@ -17,19 +14,17 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {
-        schema
-            .create_table(
-                Table::create()
-                    .table("idempotency_keys")
-                    .col(text("key").primary_key())
-                    .col(text("fingerprint"))
-                    .col(big_integer("status"))
-                    .col(text("body"))
-                    .col(timestamp_with_time_zone("created_at"))
-                    .take(),
-            )
-            .await?;
-        schema.create_index(index("idempotency_keys", &["created_at"])).await
+        table("idempotency_keys")
+            .columns([
+                text("key").primary_key().take(),
+                text("fingerprint"),
+                big_integer("status"),
+                text("body"),
+                timestamp_with_time_zone("created_at"),
+            ])
+            .index(&["created_at"])
+            .create(schema)
+            .await
     }
 
     async fn down(&self, schema: &SchemaManager) -> Result<(), DbErr> {

@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use api::config::{Absent, Config, ConfigErrors, KEYS, Profile, Source, Visibility, env_example, markdown};
+use api::config::{
+    Absent, CacheUse, Config, ConfigErrors, KEYS, OnUnreachable, Profile, Source, Visibility, env_example, markdown,
+};
 
 const PASSWORD: &str = "hunter2-s3cret";
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -35,13 +37,13 @@ fn the_defaults_need_no_service() {
     assert!(config.database.is_embedded());
     assert_eq!(config.listen, "127.0.0.1:8080".parse().unwrap());
     assert_eq!(config.data_dir, PathBuf::from("data"));
-    assert_eq!((config.database.min_connections, config.database.max_connections), (2, 10));
+    assert_eq!((config.database.min_connections, config.database.max_connections), (2, 20));
     assert_eq!(config.database.connect_timeout, Duration::from_secs(30));
     assert_eq!(config.database.acquire_timeout, Duration::from_secs(5));
     assert_eq!(config.database.statement_timeout, Duration::from_secs(5));
     assert_eq!(config.request_timeout, Duration::from_secs(10));
     assert_eq!(config.max_body_bytes, 1 << 20);
-    assert_eq!((config.redis_url, config.mongodb_uri), (None, None));
+    assert_eq!((config.redis_url, config.documents.uri), (None, None));
 }
 
 /// Another value than the default for every setting, and what else has to be set for it to count.
@@ -60,19 +62,47 @@ fn example(name: &str) -> (&'static str, &'static [(&'static str, &'static str)]
         "DB_NAME" => ("app", &[]),
         "DB_SSL" => ("true", NAMED),
         "DB_MIN_CONNECTIONS" => ("1", &[]),
-        "DB_MAX_CONNECTIONS" => ("20", &[]),
+        "DB_MAX_CONNECTIONS" => ("30", &[]),
         "DB_CONNECT_TIMEOUT" | "DB_ACQUIRE_TIMEOUT" | "DB_IDLE_TIMEOUT" => ("7s", &[]),
-        "DB_STATEMENT_TIMEOUT" => ("300ms", &[]),
+        "DB_STATEMENT_TIMEOUT" | "DB_LOCK_TIMEOUT" | "DB_TRANSACTION_TIMEOUT" => ("300ms", &[]),
+        "DB_ATTEMPTS" => ("5", &[]),
         "REDIS_URL" => ("redis://cache.example:6379", &[]),
         "REDIS_HOST" => ("cache.example", &[]),
         "REDIS_PORT" => ("6380", &[]),
+        "REDIS_USER" => ("ada", &[("REDIS_PASSWORD", PASSWORD)]),
+        "REDIS_PASSWORD" => (PASSWORD, &[("REDIS_HOST", "localhost")]),
+        "REDIS_PREFIX" => ("app:", &[]),
+        "REDIS_TIMEOUT" => ("20ms", &[]),
+        "REDIS_DATA_URL" => ("redis://data.example:6379", &[]),
+        "REDIS_DATA_TIMEOUT" => ("1s", &[]),
+        "MEMORY_MAX_BYTES" => ("1024", &[]),
+        "CACHE" => ("off", &[]),
+        "CACHE_TTL" => ("1h", &[]),
+        "CACHE_FRESHNESS" => ("2s", &[]),
+        "CACHE_ON_UNREACHABLE" => ("ack", &[]),
+        "CACHE_MAX_BYTES" => ("1024", &[]),
         "MONGODB_URI" | "MONGODB_URL" => ("mongodb://a:27017,b:27018/app?replicaSet=rs0", &[]),
+        "MONGODB_HOST" => ("documents.example", &[]),
+        "MONGODB_PORT" => ("27018", &[]),
+        "MONGODB_USER" => ("ada", &[("MONGODB_USER", "bob"), ("MONGODB_PASSWORD", PASSWORD)]),
+        "MONGODB_PASSWORD" => (PASSWORD, &[("MONGODB_USER", "ada"), ("MONGODB_PASSWORD", "other")]),
+        "MONGODB_NAME" => ("app", &[]),
+        "MONGODB_MIN_CONNECTIONS" => ("1", &[]),
+        "MONGODB_MAX_CONNECTIONS" => ("30", &[]),
+        "MONGODB_CONNECT_TIMEOUT" | "MONGODB_SERVER_SELECTION_TIMEOUT" => ("300ms", &[]),
+        "MONGODB_TIMEOUT" => ("4s", &[]),
         "REQUEST_TIMEOUT" | "DRAIN_TIMEOUT" => ("1m", &[]),
         "MAX_BODY_BYTES" => ("1024", &[]),
-        "MAX_CONCURRENT_REQUESTS" => ("8", &[]),
+        "MAX_CONCURRENT_REQUESTS" | "MAX_STREAMS" => ("8", &[]),
+        "OUTBOX_MAX_ROWS" => ("8", &[]),
         "LOG" => ("info,sqlx=warn", &[]),
         "LOG_FORMAT" => ("json", &[]),
         "MIGRATE_ON_START" => ("always", &[]),
+        "MIGRATION_TABLE" => ("steps", &[]),
+        "MIGRATION_DIR" => ("elsewhere/src", &[]),
+        "MIGRATION_LOCK_TIMEOUT" | "MIGRATION_STATEMENT_TIMEOUT" | "MIGRATION_LEASE" | "MIGRATION_WAIT" => ("7s", &[]),
+        "MIGRATION_ATTEMPTS" => ("3", &[]),
+        "MIGRATION_ALLOW_DESTRUCTIVE" => ("never", &[]),
         _ => panic!("{name} has no example here"),
     }
 }
@@ -93,7 +123,7 @@ fn every_documented_default_holds() {
     for key in KEYS {
         if let Absent::Value(default) = key.absent
             && !key.name.starts_with("DB_")
-            && !key.name.starts_with("REDIS_")
+            && !["REDIS_HOST", "REDIS_PORT", "MONGODB_HOST", "MONGODB_PORT", "MONGODB_NAME"].contains(&key.name)
         {
             assert_eq!(read(&[(key.name, default)]).unwrap(), read(&[]).unwrap(), "{}", key.name);
         }
@@ -102,6 +132,9 @@ fn every_documented_default_holds() {
     let named = [("DB_NAME", "app")];
     assert_eq!(read(&[&parts[..], &named].concat()).unwrap(), read(&named).unwrap());
     assert_eq!(read(&[("REDIS_HOST", "localhost")]).unwrap(), read(&[("REDIS_PORT", "6379")]).unwrap());
+    for (name, default) in [("MONGODB_HOST", "localhost"), ("MONGODB_PORT", "27017"), ("MONGODB_NAME", "seabed")] {
+        assert_eq!(read(&[(name, default)]).unwrap(), read(&[("MONGODB_HOST", "localhost")]).unwrap());
+    }
 }
 
 #[test]
@@ -132,6 +165,96 @@ fn an_alias_means_the_same_and_must_not_differ() {
         let error = refused(&[(name, here), (alias, there)]);
         assert!(error.contains(name) && error.contains(alias) && !error.contains(PASSWORD), "{error}");
     }
+}
+
+#[test]
+fn empty_is_as_good_as_unset() {
+    let nothing = read(&[]).unwrap();
+    assert_eq!((&nothing.documents.uri, &nothing.redis_url), (&None, &None));
+    for name in ["DATABASE_URL", "POSTGRES_URL", "MONGODB_URI", "MONGODB_URL", "REDIS_URL", "REDIS_HOST", "REDIS_PORT"]
+    {
+        assert_eq!(read(&[(name, "")]).unwrap(), nothing, "{name}");
+    }
+    for (empty, set, url) in [
+        ("MONGODB_URI", "MONGODB_URL", "mongodb://db/app"),
+        ("MONGODB_URL", "MONGODB_URI", "mongodb://db/app"),
+        ("POSTGRES_URL", "DATABASE_URL", "postgres://ada@db/app"),
+    ] {
+        assert_eq!(read(&[(empty, ""), (set, url)]).unwrap(), read(&[(set, url)]).unwrap(), "{empty}");
+    }
+}
+
+#[test]
+fn the_parts_of_redis_make_a_url_and_a_url_wins() {
+    let url = |environment: &[(&str, &str)]| read(environment).unwrap().redis_url.unwrap().reveal().to_owned();
+    assert_eq!(url(&[("REDIS_HOST", "cache.example")]), "redis://cache.example:6379");
+    assert_eq!(url(&[("REDIS_PORT", "6380")]), "redis://localhost:6380");
+    assert_eq!(url(&[("REDIS_HOST", "cache.example"), ("REDIS_PORT", "6380")]), "redis://cache.example:6380");
+    assert_eq!(url(&[("REDIS_HOST", ""), ("REDIS_PORT", "6380")]), "redis://localhost:6380");
+    let password = [("REDIS_PASSWORD", "a b%:@/")];
+    assert_eq!(url(&password), "redis://:a%20b%25%3A%40%2F@localhost:6379");
+    let user = [("REDIS_USER", "ada"), ("REDIS_PASSWORD", "secret"), ("REDIS_HOST", "::1")];
+    assert_eq!(url(&user), "redis://ada:secret@[::1]:6379");
+    assert!(refused(&[("REDIS_USER", "ada")]).starts_with("REDIS_PASSWORD is not set"));
+    let both = [("REDIS_URL", "rediss://:secret@other.example:7000/2"), ("REDIS_HOST", "cache.example")];
+    assert_eq!(url(&both), "rediss://:secret@other.example:7000/2");
+    assert!(refused(&[("REDIS_PORT", "70000")]).starts_with("REDIS_PORT"));
+}
+
+#[test]
+fn the_parts_of_mongodb_make_a_uri_and_a_uri_wins() {
+    let uri = |environment: &[(&str, &str)]| read(environment).unwrap().documents.uri.unwrap().reveal().to_owned();
+    assert_eq!(uri(&[("MONGODB_HOST", "documents.example")]), "mongodb://documents.example:27017/seabed");
+    assert_eq!(uri(&[("MONGODB_PORT", "27018"), ("MONGODB_NAME", "app")]), "mongodb://localhost:27018/app");
+    let user = [("MONGODB_USER", "ada lovelace"), ("MONGODB_PASSWORD", "p@ss/w:rd#?%41"), ("MONGODB_HOST", "::1")];
+    let made = "mongodb://ada%20lovelace:p%40ss%2Fw%3Ard%23%3F%2541@[::1]:27017/seabed?authSource=admin";
+    assert_eq!(uri(&user), made);
+    let options = mongodb::options::ConnectionString::parse(made).unwrap();
+    let credential = options.credential.unwrap();
+    assert_eq!(credential.username.as_deref(), Some("ada lovelace"));
+    assert_eq!(credential.password.as_deref(), Some("p@ss/w:rd#?%41"));
+    let both = [("MONGODB_URI", "mongodb://other.example/app"), ("MONGODB_HOST", "documents.example")];
+    assert_eq!(uri(&both), "mongodb://other.example/app");
+    for (part, refusal) in [
+        (("MONGODB_USER", "ada"), "MONGODB_PASSWORD is not set"),
+        (("MONGODB_PASSWORD", PASSWORD), "MONGODB_USER is not set"),
+        (("MONGODB_HOST", "no/host"), "MONGODB_HOST"),
+        (("MONGODB_NAME", "no name"), "MONGODB_NAME"),
+        (("MONGODB_MAX_CONNECTIONS", "9"), "MONGODB_MAX_CONNECTIONS is \"9\" and must be at least MONGODB_MIN"),
+        (
+            ("MONGODB_SERVER_SELECTION_TIMEOUT", "5s"),
+            "MONGODB_SERVER_SELECTION_TIMEOUT is \"5s\" and must be less than",
+        ),
+    ] {
+        let error = refused(&[part]);
+        assert!(error.starts_with(refusal) && !error.contains(PASSWORD), "{error}");
+    }
+}
+
+#[test]
+fn other_connections_have_names() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(".env"), "MONGODB_URI_LOGS=mongodb://file.example/logs\nMONGODB_URI_B_2=\n").unwrap();
+    let named = |environment: &[(&str, &str)]| read_in(folder.path(), environment).unwrap().documents.named;
+    let found = named(&[("MONGODB_URI_CHARTS", "mongodb://ada:hunter2-s3cret@charts.example/app")]);
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["charts", "logs"]);
+    assert_eq!(named(&[("MONGODB_URI_LOGS", "mongodb://here/logs")])["logs"].reveal(), "mongodb://here/logs");
+
+    let with_secret =
+        [("MONGODB_URI_CHARTS", "mongodb://ada:hunter2-s3cret@charts.example/app?useUnifiedTopology=true")];
+    let config = read(&with_secret).unwrap();
+    let settings = serde_json::to_string(config.settings()).unwrap();
+    assert!(settings.contains("MONGODB_URI_CHARTS") && settings.contains("ada:***@charts.example"), "{settings}");
+    assert!(!settings.contains(PASSWORD) && !format!("{config:?}").contains(PASSWORD));
+    let error = refused(&[("MONGODB_URI_CHARTS", "mongo://ada:hunter2-s3cret@db")]);
+    assert!(error.starts_with("MONGODB_URI_CHARTS") && !error.contains(PASSWORD), "{error}");
+}
+
+#[test]
+fn options_that_older_drivers_needed_are_no_error() {
+    let uri = "mongodb://db/app?useNewUrlParser=true&w=1&useUnifiedTopology=true&socketTimeoutMS=45000";
+    assert_eq!(read(&[("MONGODB_URI", uri)]).unwrap().documents.uri.unwrap().reveal(), uri);
+    assert!(refused(&[("MONGODB_URI", "mongodb://db/app?useOldUrlParser=true")]).starts_with("MONGODB_URI"));
 }
 
 #[test]
@@ -197,6 +320,7 @@ fn wrong_values_are_all_named_at_once() {
         ("DB_MIN_CONNECTIONS", "5"),
         ("DB_MAX_CONNECTIONS", "4"),
         ("DB_STATEMENT_TIMEOUT", "10s"),
+        ("DB_ATTEMPTS", "0"),
         ("DB_SSL", "maybe"),
         ("PROFILE", "prod"),
         ("LOG", "in=fo=x"),
@@ -208,6 +332,7 @@ fn wrong_values_are_all_named_at_once() {
         "DB_PORT",
         "DB_MAX_CONNECTIONS",
         "DB_STATEMENT_TIMEOUT",
+        "DB_ATTEMPTS",
         "DB_SSL",
         "PROFILE",
         "LOG",
@@ -229,6 +354,17 @@ fn a_duration_needs_a_unit() {
     for (text, length) in [("300ms", 300), ("6s", 6_000), ("2m", 120_000)] {
         assert_eq!(read(&[("DRAIN_TIMEOUT", text)]).unwrap().drain_timeout, Duration::from_millis(length));
     }
+}
+
+#[test]
+fn the_cache_keeps_what_its_settings_say() {
+    let cache = read(&[]).unwrap().cache;
+    assert_eq!((cache.ttl, cache.freshness), (Duration::from_secs(300), Duration::from_secs(1)));
+    assert_eq!((cache.timeout, cache.max_bytes), (Duration::from_millis(50), 64 << 20));
+    assert_eq!((cache.is_used, cache.on_unreachable), (CacheUse::On, OnUnreachable::Wait));
+    assert!(refused(&[("CACHE_TTL", "300")]).contains("needs a unit: write 300s"));
+    assert!(refused(&[("CACHE_FRESHNESS", "100ms")]).contains("must be more than twice REDIS_TIMEOUT"));
+    assert!(refused(&[("CACHE_ON_UNREACHABLE", "never")]).contains("wait, ack"));
 }
 
 /// Case 55.
@@ -269,6 +405,7 @@ fn no_secret_is_shown() {
         ("DATABASE_URL", "postgres://ada:hunter2-s3cret@db:5432/app"),
         ("DB_PASSWORD", PASSWORD),
         ("REDIS_URL", "redis://:hunter2-s3cret@cache:6379"),
+        ("REDIS_PASSWORD", PASSWORD),
         ("MONGODB_URL", "mongodb+srv://ada:hunter2-s3cret@db/app"),
         ("SECRET_KEY", &format!("{PASSWORD}{KEY}")),
     ])
@@ -278,18 +415,9 @@ fn no_secret_is_shown() {
         assert!(!text.contains(PASSWORD) && text.contains("postgres://ada:***@db:5432/app"), "{text}");
     }
     assert!(settings.contains(r#""name":"SECRET_KEY","value":"***""#), "{settings}");
-    assert!(settings.contains("set as MONGODB_URL; not used yet"), "{settings}");
+    assert!(settings.contains(r#""note":"set as MONGODB_URL""#), "{settings}");
     assert!(settings.contains("without effect: DATABASE_URL wins"), "{settings}");
-}
-
-#[test]
-fn what_is_not_used_yet_says_so() {
-    let config = read(&[]).unwrap();
-    for setting in config.settings() {
-        let unused = setting.note.as_deref().is_some_and(|note| note.contains("not used yet"));
-        let expected = setting.name.starts_with("REDIS_") || setting.name.starts_with("MONGODB_");
-        assert_eq!(unused, expected, "{}", setting.name);
-    }
+    assert!(settings.contains("without effect: REDIS_URL wins"), "{settings}");
 }
 
 #[test]
@@ -321,5 +449,37 @@ fn the_example_file_is_that_of_the_table() {
             "{} has a secret default",
             key.name
         );
+    }
+}
+
+/// What `compose.yaml` starts is not needed, but it is what it says: each store in one version, known to be well before
+/// anybody uses it, and at the addresses that its head gives.
+#[test]
+fn the_services_for_development_are_pinned_and_checked() {
+    let file = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../compose.yaml")).unwrap();
+    let (head, services) = file.split_once("\nservices:\n").unwrap();
+    let (services, _volumes) = services.split_once("\nvolumes:\n").unwrap();
+    let mut found = Vec::new();
+    for service in services.split("\n\n") {
+        let (name, settings) = service.split_once(":\n").unwrap();
+        let setting = |name: &str| {
+            let line = settings.lines().find_map(|line| line.strip_prefix("    ")?.strip_prefix(name));
+            line.unwrap_or_else(|| panic!("{service} has no {name}")).trim()
+        };
+        let (image, version) = setting("image: ").split_once(':').unwrap();
+        let numbers = version.split('-').next().unwrap().split('.').collect::<Vec<_>>();
+        assert!(numbers.len() >= 2 && numbers.iter().all(|number| number.parse::<u32>().is_ok()), "{image}:{version}");
+        setting("healthcheck:");
+        assert!(settings.contains("\n      test:"), "{service}");
+        let (port, _) = setting("ports: [\"127.0.0.1:").split_once(':').unwrap();
+        found.push((name.trim(), port.parse::<u16>().unwrap()));
+    }
+    assert_eq!(found, [("postgres", 5432), ("redis", 6379), ("mongodb", 27017)]);
+
+    let environment = head.lines().filter_map(|line| line.strip_prefix("#   ")?.split_once('='));
+    let config = read(&environment.collect::<Vec<_>>()).unwrap();
+    let stores = [Some(&config.database.url), config.redis_url.as_ref(), config.documents.uri.as_ref()];
+    for ((_, port), address) in found.iter().zip(stores) {
+        assert!(address.unwrap().reveal().contains(&format!("127.0.0.1:{port}")), "{address:?}");
     }
 }

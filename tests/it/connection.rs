@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use domain::{Sql, Store, StoreOptions, SystemClock, TagFilter, Unavailable};
+use domain::{Deadline, PoolStatus, Sql, Store, StoreOptions, SystemClock, TagFilter, Unavailable};
 use tests::{Backend, PATIENCE, Postgres, Proxy, TestDatabase, eventually, on_both, or_skip, run::LIMIT, within};
 
 use crate::fixture::{new_tag, open, options, store, tag, unavailable};
@@ -138,6 +138,39 @@ fn unused_connections_are_closed_down_to_the_minimum() {
     });
 }
 
+/// SQLite's readers are a pool like any other; its writer is one, and stays.
+#[test]
+fn unused_readers_are_closed_down_to_the_minimum() {
+    within(LIMIT, async {
+        let database = tests::database(Backend::Sqlite).await.unwrap();
+        let idle_timeout = Duration::from_secs(1);
+        let limits = StoreOptions { min_connections: 2, max_connections: 6, idle_timeout, ..options(&database.url) };
+        let store = open(&limits).await;
+        let until_unused = async |limit: Duration| {
+            let is_so = || matches!(store.pool_status(), PoolStatus { open: 2, idle: 2, max: 6, .. });
+            eventually("the minimum is left", limit, async || is_so().then_some(())).await;
+        };
+        until_unused(PATIENCE).await;
+
+        let slow =
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 50000) SELECT count(*) FROM n";
+        let read = |_| {
+            let store = store.clone();
+            async move { store.query(Sql::new(slow)).await.map(|_| ()) }
+        };
+        let load = tokio::spawn(futures_util::future::try_join_all((0..30).map(read)));
+        let mut most = 0;
+        while !load.is_finished() {
+            most = most.max(store.pool_status().open);
+            tokio::task::yield_now().await;
+        }
+        load.await.unwrap().unwrap();
+        assert_eq!(most, 6, "never more than allowed, and all of those");
+        until_unused(idle_timeout + Duration::from_secs(5)).await;
+        assert!(store.is_connected().await);
+    });
+}
+
 #[test]
 fn a_black_hole_fails_within_the_connect_timeout() {
     within(LIMIT, async {
@@ -147,7 +180,7 @@ fn a_black_hole_fails_within_the_connect_timeout() {
         for connect_timeout in [Duration::from_millis(800), Duration::from_secs(2)] {
             let start = Instant::now();
             let options = StoreOptions { connect_timeout, ..options(&proxy.url(&server.url)) };
-            assert_eq!(refused(&options).await, Unavailable::Network);
+            assert_eq!(refused(&options).await, Unavailable::Timeout(Deadline::Connect));
             let waited = start.elapsed();
             assert!(waited.abs_diff(connect_timeout) <= connect_timeout / 10, "{waited:?}, not {connect_timeout:?}");
         }
@@ -272,9 +305,12 @@ fn a_statement_that_takes_too_long_is_named_and_ended() {
         let statement_timeout = Duration::from_millis(300);
         let store = open(&StoreOptions { statement_timeout, ..options(&database.url) }).await;
         let start = Instant::now();
-        assert_eq!(unavailable(store.query(Sql::new("SELECT pg_sleep(30)")).await), Unavailable::Timeout);
+        assert_eq!(
+            unavailable(store.query(Sql::new("SELECT pg_sleep(30)")).await),
+            Unavailable::Timeout(Deadline::Statement)
+        );
         let slow = store.write(|work| async move { work.execute(Sql::new("SELECT pg_sleep(30)")).await });
-        assert_eq!(unavailable(slow.await), Unavailable::Timeout);
+        assert_eq!(unavailable(slow.await), Unavailable::Timeout(Deadline::Statement));
         assert!(start.elapsed() < Duration::from_secs(5));
         tag(&store, "usable").await;
     });
@@ -305,7 +341,7 @@ fn a_network_that_swallows_new_connections_is_named() {
         proxy.black_hole().await;
         proxy.cut().await;
         let start = Instant::now();
-        assert_eq!(both_refused(&store).await, [Unavailable::Network; 2]);
+        assert_eq!(both_refused(&store).await, [Unavailable::Timeout(Deadline::Connect); 2]);
         assert!(start.elapsed() < acquire_timeout * 3, "{:?}", start.elapsed());
     });
 }

@@ -4,10 +4,11 @@ use std::{num::NonZeroU32, time::Duration};
 
 use domain::{
     Account, Content, Cursor, DataModel, Error, Filter, NewAccount, NewContent, NewDataModel, NewTag, NewUser, Page,
-    Record, Result, Sort, Sql, Store, StoreOptions, SystemClock, Tag, Timestamp, Unavailable, User, UserId,
+    Record, Result, Sort, Sql, Store, StoreOptions, SystemClock, Tag, Timestamp, Unavailable, User, UserId, Wire,
 };
+use sea_orm::ConnectionTrait;
 use serde_json::Value;
-use tests::{TestDatabase, eventually};
+use tests::{Backend, TestDatabase, eventually};
 use uuid::Uuid;
 
 /// An id that nothing has.
@@ -112,14 +113,8 @@ pub(crate) async fn count<R: Record>(store: &Store) -> u64 {
 
 /// The names of all tags, in the order of their creation.
 pub(crate) async fn tag_names(store: &Store) -> Vec<String> {
-    store
-        .list(&domain::TagFilter::default(), &page("id"))
-        .await
-        .unwrap()
-        .records
-        .into_iter()
-        .map(|tag| tag.name)
-        .collect()
+    let tags = all_pages(store, &domain::TagFilter::default(), "id", domain::MAX_PAGE_SIZE).await;
+    tags.into_iter().map(|tag| tag.name).collect()
 }
 
 /// The first page, as long as pages may be, in an order by tags' names, ids or times.
@@ -128,7 +123,7 @@ pub(crate) fn page(sort: &str) -> Page {
 }
 
 pub(crate) fn page_of<R: Record>(sort: &str, limit: u32, after: Option<Cursor>) -> Page {
-    Page { limit: NonZeroU32::new(limit).unwrap(), sort: Sort::parse::<R>(sort).unwrap(), after }
+    Page { limit: NonZeroU32::new(limit).unwrap(), sort: Sort::parse::<R>(sort).unwrap(), after, ..Page::default() }
 }
 
 /// All records that pass the filter, by pages of this size.
@@ -180,4 +175,21 @@ pub(crate) async fn until_free(store: &Store) {
         status.idle == status.open
     };
     eventually("all connections are given back", tests::PATIENCE, async || is_free().then_some(())).await;
+}
+
+/// Lets the server look for deadlocks after a moment, on connections that are opened from now on: a second for each is
+/// long where they are provoked.
+pub(crate) async fn notice_deadlocks_soon(database: &TestDatabase) {
+    if database.backend() == Backend::Postgres {
+        let set = "DO $$ BEGIN \
+                   EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = ''10ms''', current_database()); END $$";
+        let outside = database.connect().await;
+        outside.execute_unprepared(set).await.unwrap();
+        outside.close().await.unwrap();
+    }
+}
+
+/// Records in the form in which they go over the wire.
+pub(crate) fn wires<R: Record>(records: &[R]) -> Vec<Wire<R>> {
+    records.iter().map(|record| Wire::of(record).unwrap()).collect()
 }

@@ -1,9 +1,9 @@
 //! The service, listening in the test's own process, and a client that judges its answers.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use api::{App, Limits};
-use domain::{Store, StoreOptions, SystemClock};
+use domain::{CachePolicy, InProcessCache, SqlDocuments, Store, StoreOptions, SystemClock};
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use serde_json::Value;
 use tests::{Backend, PATIENCE, TestDatabase, database, run::LIMIT, within};
@@ -67,6 +67,11 @@ impl Service {
 
     async fn listen(options: &StoreOptions, limits: Limits, key: &[u8], listener: TcpListener) -> Self {
         let store = Store::connect(options, SystemClock).await.unwrap();
+        let cache = Arc::new(InProcessCache::new(16 * 1024 * 1024));
+        // Patient, so that what is answered from it does not depend on how busy the machine is.
+        let policy = CachePolicy { freshness: Duration::from_secs(5), ..CachePolicy::default() };
+        let documents = Arc::new(SqlDocuments::new(&store));
+        let store = store.cached(cache, policy).await.unwrap().with_documents(documents);
         let address = listener.local_addr().unwrap();
         let (shutdown, asked) = oneshot::channel();
         let app = App::new(store.clone(), key, limits);
@@ -113,6 +118,11 @@ impl Service {
         send(self.request(Method::POST, path).json(body)).await
     }
 
+    /// With an idempotency key.
+    pub(crate) async fn post_with_key(&self, path: &str, key: &str, body: &Value) -> Answer {
+        send(self.request(Method::POST, path).header("idempotency-key", key).json(body)).await
+    }
+
     /// Sends a body as it is, as JSON.
     pub(crate) async fn post_text(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
         send(self.request(Method::POST, path).header("content-type", "application/json").body(body)).await
@@ -135,9 +145,7 @@ impl Service {
 
     /// A new connection.
     pub(crate) async fn connect(&self) -> Raw {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_send_buffer_size(4_096).unwrap();
-        Raw { stream: socket.connect(self.address).await.unwrap(), read: Vec::new() }
+        Raw::to(self.address).await
     }
 
     /// The answer to bytes on a connection of their own.
@@ -152,7 +160,10 @@ impl Service {
 pub(crate) async fn send(request: RequestBuilder) -> Answer {
     let answer = request.send().await.unwrap();
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-    Answer { status, headers, body: answer.bytes().await.unwrap().to_vec() }
+    // A stream has no end.
+    let is_stream = headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+    let body = if is_stream { Vec::new() } else { answer.bytes().await.unwrap().to_vec() };
+    Answer { status, headers, body }
 }
 
 impl Answer {
@@ -269,6 +280,13 @@ impl Problem {
 }
 
 impl Raw {
+    /// A new connection to a service that listens there.
+    pub(crate) async fn to(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(4_096).unwrap();
+        Self { stream: socket.connect(address).await.unwrap(), read: Vec::new() }
+    }
+
     /// Sends bytes; whether they could all be sent.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).await.is_ok()

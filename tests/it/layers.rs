@@ -1,6 +1,10 @@
 //! The tree is the architecture: crates are the walls between layers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use serde_json::Value;
 use tests::run::cargo;
@@ -43,6 +47,38 @@ fn nothing_depends_on_the_tests() {
     for (name, dependencies) in packages() {
         assert!(dependencies.iter().all(|(other, _)| other != "tests"), "{name} depends on the tests");
     }
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let packages = packages();
+    let declared: toml::Table = toml::from_str(include_str!("../../Cargo.toml")).unwrap();
+    for declared in declared["workspace"]["dependencies"].as_table().unwrap().keys() {
+        let is_asked_for = packages.values().flatten().any(|(dependency, _)| dependency == declared);
+        assert!(is_asked_for, "no member of the workspace depends on {declared}");
+    }
+    for (name, dependencies) in packages {
+        let source = source(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(&name));
+        for (dependency, _) in dependencies {
+            let path = format!("{}::", dependency.replace('-', "_"));
+            // Not as the end of a longer name.
+            let is_named = source
+                .match_indices(&path)
+                .any(|(at, _)| !source[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_'));
+            assert!(is_named, "{name} depends on {dependency} and does not use it");
+        }
+    }
+}
+
+/// All the Rust in a folder.
+fn source(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let texts = entries.map(|path| match path.extension() {
+        _ if path.is_dir() => source(&path),
+        Some(extension) if extension == "rs" => fs::read_to_string(path).unwrap(),
+        _ => String::new(),
+    });
+    texts.collect()
 }
 
 /// The members of the workspace, each with what it depends on and of which kind that is.

@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use domain::{ContentFilter, ContentStatus, NewAccount, Record, Sort, Store, Tag, TagFilter, User, UserFilter};
+use domain::{
+    ContentFilter, ContentStatus, Listing, MAX_OFFSET, NewAccount, Page, Record, Sort, Store, Tag, TagFilter, User,
+    UserFilter,
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 use tests::on_both;
@@ -113,6 +116,26 @@ on_both!(
             assert_eq!(listing.records.len(), (limit as usize).min(4));
             assert_eq!(listing.next.is_some(), has_next, "{limit}");
         }
+    }
+
+    /// For small lists; it goes on from there by keyset.
+    async fn records_can_be_counted_off(database: TestDatabase) {
+        let store = store(&database).await;
+        for n in 0..7 {
+            tag(&store, &format!("{n}")).await;
+        }
+        let names = async |page: &Page| {
+            let Listing { records, next } = store.list(&TagFilter::default(), page).await.unwrap();
+            (records.into_iter().map(|tag| tag.name).collect::<Vec<_>>(), next)
+        };
+        let page = Page { offset: 4, ..page_of::<Tag>("-name", 2, None) };
+        let (third, next) = names(&page).await;
+        assert_eq!(third, ["2", "1"]);
+        assert_eq!(names(&page_of::<Tag>("-name", 2, next.clone())).await.0, ["0"]);
+        assert_eq!(names(&Page { offset: 1, ..page_of::<Tag>("-name", 2, next) }).await.0, [""; 0]);
+        assert_eq!(names(&Page { offset: MAX_OFFSET, ..page }).await.0, [""; 0]);
+        let refused = store.list(&TagFilter::default(), &Page { offset: MAX_OFFSET + 1, ..Page::default() }).await;
+        assert_eq!(mistakes(refused), one("invalid", "/offset", "range"));
     }
 
     async fn a_cursor_of_another_order_is_refused(database: TestDatabase) {

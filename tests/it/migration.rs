@@ -1,34 +1,53 @@
 //! The history of the schema goes up, down and up again on both databases without leaving a trace.
 
-use std::{collections::BTreeMap, fs, time::SystemTime};
+use std::{collections::BTreeMap, fs, future::pending, time::SystemTime};
 
 use api::command::migrate::{
-    Context, Direction, MigrateCommand, MigrateError, Output, Standing, Status, Step, connect, down, fresh, generate,
-    refresh, reset, run, status, to, up,
+    Consent, Context, Database, Direction, MigrateCommand, MigrateError, Options, Output, Problem, Standing, Status,
+    Step, down, fresh, generate, refresh, reset, run, status, to, up,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+use tests::{
+    PATIENCE,
+    app::{Launch, migrator},
+};
+
+const UNCONFIRMED: Consent<'_> = Consent { yes: false, meant: None, production: false, never: false };
+const YES: Consent<'_> = Consent { yes: true, ..UNCONFIRMED };
+
+async fn connect(url: &str) -> Database {
+    api::command::migrate::connect(url, &options()).await.unwrap()
+}
+
+fn options() -> Options {
+    Options { connect_timeout: PATIENCE, ..Options::default() }
+}
+
+fn context<'a>(database_url: &'a str, consent: Consent<'a>) -> Context<'a> {
+    Context { database_url, options: options(), folder: "nowhere".into(), consent, now: SystemTime::UNIX_EPOCH }
+}
 
 /// Runs a test on a SQLite file of its own.
-async fn on_sqlite(test: impl AsyncFn(&str, &DatabaseConnection)) {
+async fn on_sqlite(test: impl AsyncFn(&str, &Database)) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("in/a/new/folder/test.sqlite").display());
-    let database = connect(&url).await.unwrap();
+    let database = connect(&url).await;
     test(&url, &database).await;
-    database.close().await.unwrap();
+    database.close().await;
 }
 
 /// Runs a test on a database of its own on a PostgreSQL server.
-async fn on_postgres(server: &str, test: impl AsyncFn(&str, &DatabaseConnection)) {
-    let administration = connect(server).await.unwrap();
+async fn on_postgres(server: &str, test: impl AsyncFn(&str, &Database)) {
+    let administration = connect(server).await;
     let name = format!("migration_{:016x}", rand::random::<u64>());
     administration.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
     let mut url = url::Url::parse(server).unwrap();
     url.set_path(&name);
-    let database = connect(url.as_str()).await.unwrap();
+    let database = connect(url.as_str()).await;
     test(url.as_str(), &database).await;
-    database.close().await.unwrap();
+    database.close().await;
     administration.execute_unprepared(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
-    administration.close().await.unwrap();
+    administration.close().await;
 }
 
 /// The same test on both databases.
@@ -51,16 +70,17 @@ on_empty_databases! {
     the_avatar_comes_and_goes
     to_stops_exactly_there
     a_second_up_does_nothing
-    what_loses_data_must_be_confirmed
+    what_loses_data_must_be_permitted
     fresh_drops_whatever_is_there
     refresh_and_reset_go_all_the_way
     status_writes_nothing
     a_version_that_is_not_there_is_refused
     a_migration_that_fails_is_named
+    the_verbs_of_sea_orm_cli_have_the_same_history
 }
 
 const DUMP_SQLITE: &str = "SELECT type || ' ' || name || ': ' || coalesce(sql, '') AS line FROM sqlite_master \
-     WHERE tbl_name <> 'seaql_migrations' ORDER BY line";
+     WHERE tbl_name NOT LIKE '%seaql_migrations%' AND name <> 'sqlite_sequence' ORDER BY line";
 
 const DUMP_POSTGRES: &str = "
     SELECT line FROM (
@@ -76,6 +96,9 @@ const DUMP_POSTGRES: &str = "
         SELECT format('constraint %s on %s %s', conname, conrelid::regclass, pg_get_constraintdef(oid))
         FROM pg_constraint WHERE connamespace = 'public'::regnamespace
         UNION ALL
+        SELECT format('view %s %s', oid::regclass, pg_get_viewdef(oid))
+        FROM pg_class WHERE relkind IN ('v', 'm') AND relnamespace = 'public'::regnamespace
+        UNION ALL
         SELECT 'trigger ' || pg_get_triggerdef(t.oid)
         FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
         WHERE NOT t.tgisinternal AND c.relnamespace = 'public'::regnamespace
@@ -84,12 +107,14 @@ const DUMP_POSTGRES: &str = "
                             ELSE 'function ' || pg_get_functiondef(oid) END
         FROM pg_proc WHERE pronamespace = 'public'::regnamespace
         UNION ALL
-        SELECT format('type %s', oid::regtype) FROM pg_type
+        SELECT format('type %s %s', oid::regtype, (SELECT string_agg(enumlabel, ' ' ORDER BY enumsortorder)
+                                                   FROM pg_enum WHERE enumtypid = pg_type.oid)) FROM pg_type
         WHERE typnamespace = 'public'::regnamespace AND typtype IN ('e', 'd')
     ) lines WHERE line NOT LIKE '%seaql_migrations%' ORDER BY line";
 
-/// The whole schema as text, but for the migrations' own table.
-async fn dump(database: &DatabaseConnection) -> Vec<String> {
+/// The whole schema as text, but for the migrations' own table, and the one that SQLite itself keeps for good once it
+/// has numbered rows.
+pub(crate) async fn dump(database: &DatabaseConnection) -> Vec<String> {
     let backend = database.get_database_backend();
     let query = if backend == DbBackend::Sqlite { DUMP_SQLITE } else { DUMP_POSTGRES };
     let rows = database.query_all_raw(Statement::from_string(backend, query)).await.unwrap();
@@ -100,12 +125,12 @@ async fn has_avatar(database: &DatabaseConnection) -> bool {
     database.execute_unprepared("SELECT avatar FROM users").await.is_ok()
 }
 
-async fn applied(database: &DatabaseConnection) -> Vec<String> {
+async fn applied(database: &Database) -> Vec<String> {
     let standings = status(database).await.unwrap();
     standings.into_iter().filter(|one| one.status == Status::Applied).map(|one| one.name).collect()
 }
 
-async fn all(database: &DatabaseConnection) -> Vec<String> {
+async fn all(database: &Database) -> Vec<String> {
     status(database).await.unwrap().into_iter().map(|one| one.name).collect()
 }
 
@@ -113,7 +138,7 @@ fn names(steps: &[Step]) -> Vec<&str> {
     steps.iter().map(|step| step.name.as_str()).collect()
 }
 
-async fn every_migration_leaves_no_trace(_: &str, database: &DatabaseConnection) {
+async fn every_migration_leaves_no_trace(_: &str, database: &Database) {
     let mut before = dump(database).await;
     assert_eq!(before, [""; 0]);
     for name in all(database).await {
@@ -122,7 +147,7 @@ async fn every_migration_leaves_no_trace(_: &str, database: &DatabaseConnection)
         let after = dump(database).await;
         assert_ne!(after, before, "{name} changes nothing");
 
-        let back = down(database, Some(1), true, false).await.unwrap();
+        let back = down(database, Some(1), YES).await.unwrap();
         assert_eq!((names(&back), back[0].direction), (vec![name.as_str()], Direction::Down));
         assert_eq!(dump(database).await, before, "{name} leaves something behind");
 
@@ -130,89 +155,93 @@ async fn every_migration_leaves_no_trace(_: &str, database: &DatabaseConnection)
         assert_eq!(dump(database).await, after, "{name} is another one the second time");
         before = after;
     }
-    down(database, None, true, false).await.unwrap();
+    down(database, None, YES).await.unwrap();
     assert_eq!(dump(database).await, [""; 0]);
     up(database, None).await.unwrap();
     assert_eq!(dump(database).await, before);
 }
 
-async fn the_avatar_comes_and_goes(_: &str, database: &DatabaseConnection) {
-    to(database, "m20261121_000011", false, false).await.unwrap();
+async fn the_avatar_comes_and_goes(_: &str, database: &Database) {
+    to(database, "m20261121_000011", UNCONFIRMED).await.unwrap();
     assert!(!has_avatar(database).await);
     let without = dump(database).await;
-    let steps = to(database, "m20261121_000012_add_avatar_to_users", false, false).await.unwrap();
+    let steps = to(database, "m20261121_000012_add_avatar_to_users", UNCONFIRMED).await.unwrap();
     assert_eq!(names(&steps), ["m20261121_000012_add_avatar_to_users"]);
     assert!(has_avatar(database).await);
-    let refused = to(database, "m20261121_000011", false, false).await.unwrap_err();
+    let refused = to(database, "m20261121_000011", UNCONFIRMED).await.unwrap_err();
     assert!(matches!(refused, MigrateError::NotConfirmed { .. }), "{refused}");
-    to(database, "m20261121_000011", true, true).await.unwrap();
+    to(database, "m20261121_000011", YES).await.unwrap();
     assert!(!has_avatar(database).await);
     assert_eq!(dump(database).await, without);
 }
 
-async fn to_stops_exactly_there(_: &str, database: &DatabaseConnection) {
+async fn to_stops_exactly_there(_: &str, database: &Database) {
     let all = all(database).await;
     for target in [4, 9, 9, 2, all.len() - 1, 0] {
-        to(database, &all[target], true, false).await.unwrap();
+        to(database, &all[target], YES).await.unwrap();
         assert_eq!(applied(database).await, all[..=target]);
     }
-    // A gap is filled, and what is above the target goes.
-    up(database, Some(3)).await.unwrap();
+    // A gap below what is applied is not filled, and then nothing above goes either.
+    to(database, &all[10], YES).await.unwrap();
     let forget = format!("DELETE FROM seaql_migrations WHERE version = '{}'", all[3]);
-    to(database, &all[11], true, false).await.unwrap();
-    down(database, Some(1), true, false).await.unwrap();
     database.execute_unprepared(&forget).await.unwrap();
-    let failed = to(database, &all[9], true, false).await.unwrap_err();
-    let MigrateError::Step { name, direction, completed, .. } = failed else { panic!("{failed}") };
-    assert_eq!((name.as_str(), direction), (all[3].as_str(), Direction::Up));
-    assert_eq!(names(&completed), [all[10].as_str()]);
+    let refused = to(database, &all[9], YES).await.unwrap_err();
+    let MigrateError::Refused { problems } = refused else { panic!("{refused}") };
+    assert_eq!(problems, [(all[3].clone(), Problem::OutOfOrder { after: all[10].clone() })]);
+    assert_eq!(applied(database).await.len(), 10);
+    // It is filled where it is the last.
+    to(database, &all[2], YES).await.unwrap();
+    to(database, &all[3], YES).await.unwrap_err();
 }
 
-async fn a_second_up_does_nothing(url: &str, database: &DatabaseConnection) {
+async fn a_second_up_does_nothing(url: &str, database: &Database) {
     let steps = up(database, None).await.unwrap();
     assert_eq!(names(&steps), all(database).await);
     let schema = dump(database).await;
     assert_eq!(up(database, None).await.unwrap(), []);
     assert_eq!(dump(database).await, schema);
 
-    let context = Context { database_url: url, production: true, now: SystemTime::UNIX_EPOCH };
-    let output = run(MigrateCommand::Up { number: None }, &context).await.unwrap();
+    let output = run(MigrateCommand::Up { number: None }, &context(url, UNCONFIRMED), pending()).await.unwrap();
     assert_eq!(serde_json::to_string(&output).unwrap(), "[]");
     assert_eq!(output.to_string(), "nothing to do");
 }
 
-async fn what_loses_data_must_be_confirmed(url: &str, database: &DatabaseConnection) {
+async fn what_loses_data_must_be_permitted(url: &str, database: &Database) {
     up(database, None).await.unwrap();
     let schema = dump(database).await;
-    let verbs: [fn(bool) -> MigrateCommand; 4] = [
-        |yes| MigrateCommand::Down { number: 1, yes },
-        |yes| MigrateCommand::Fresh { yes },
-        |yes| MigrateCommand::Refresh { yes },
-        |yes| MigrateCommand::Reset { yes },
+    let first = all(database).await.remove(0);
+    let verbs = [
+        MigrateCommand::Down { number: 1 },
+        MigrateCommand::To { version: first.clone() },
+        MigrateCommand::Fresh,
+        MigrateCommand::Refresh,
+        MigrateCommand::Reset,
     ];
-    for (at, verb) in verbs.into_iter().enumerate() {
-        for production in [false, true] {
-            let context = Context { database_url: url, production, now: SystemTime::UNIX_EPOCH };
-            let error = run(verb(false), &context).await.unwrap_err();
-            if production && at > 0 {
-                assert!(matches!(error, MigrateError::RefusedInProduction { .. }), "{error}");
-                let error = run(verb(true), &context).await.unwrap_err();
-                assert!(matches!(error, MigrateError::RefusedInProduction { .. }), "{error}");
-            } else {
-                assert!(matches!(error, MigrateError::NotConfirmed { .. }), "{error}");
-                assert!(error.to_string().contains("--yes"), "{error}");
-            }
-            assert_eq!(dump(database).await, schema);
+    let production = Consent { production: true, ..YES };
+    let other = Consent { meant: Some("another"), ..YES };
+    for verb in verbs {
+        for (consent, expected) in [
+            (UNCONFIRMED, "add --yes if"),
+            (production, "add --yes-i-mean"),
+            (other, "not \"another\""),
+            (Consent { production: true, ..other }, "not \"another\""),
+        ] {
+            let error = run(verb.clone(), &context(url, consent), pending()).await.unwrap_err().to_string();
+            assert!(error.contains("loses data") && error.contains(expected), "{error}");
         }
     }
-    assert!(fresh(database, true, true).await.is_err());
-    assert!(refresh(database, true, true).await.is_err());
-    assert!(reset(database, true, true).await.is_err());
+    assert!(down(database, Some(1), production).await.is_err());
+    assert!(to(database, &first, production).await.is_err());
+    assert!(fresh(database, production).await.is_err());
+    assert!(refresh(database, production).await.is_err());
+    assert!(reset(database, production).await.is_err());
     assert_eq!(dump(database).await, schema);
-    assert_eq!(down(database, Some(1), true, true).await.unwrap().len(), 1);
+    let meant = Consent { meant: Some(database.name()), production: true, ..UNCONFIRMED };
+    assert_eq!(down(database, Some(1), meant).await.unwrap().len(), 1);
+    assert_eq!(refresh(database, Consent { production: false, ..meant }).await.unwrap().len(), 29);
 }
 
-async fn fresh_drops_whatever_is_there(_: &str, database: &DatabaseConnection) {
+async fn fresh_drops_whatever_is_there(_: &str, database: &Database) {
     up(database, None).await.unwrap();
     let schema = dump(database).await;
     let strangers: &[&str] = if database.get_database_backend() == DbBackend::Sqlite {
@@ -245,51 +274,52 @@ async fn fresh_drops_whatever_is_there(_: &str, database: &DatabaseConnection) {
         .await
         .unwrap();
     assert_ne!(dump(database).await, schema);
-    let steps = fresh(database, true, false).await.unwrap();
+    let steps = fresh(database, YES).await.unwrap();
     assert_eq!(names(&steps), all(database).await);
     assert_eq!(dump(database).await, schema);
     let empty = database.execute_unprepared("UPDATE users SET name = 'B'").await.unwrap();
     assert_eq!(empty.rows_affected(), 0);
 }
 
-async fn refresh_and_reset_go_all_the_way(_: &str, database: &DatabaseConnection) {
+async fn refresh_and_reset_go_all_the_way(_: &str, database: &Database) {
     up(database, None).await.unwrap();
     let schema = dump(database).await;
     let count = all(database).await.len();
-    assert_eq!(refresh(database, true, false).await.unwrap().len(), 2 * count);
+    assert_eq!(refresh(database, YES).await.unwrap().len(), 2 * count);
     assert_eq!(dump(database).await, schema);
-    assert_eq!(reset(database, true, false).await.unwrap().len(), count);
+    assert_eq!(reset(database, YES).await.unwrap().len(), count);
     assert_eq!(dump(database).await, [""; 0]);
     assert!(database.execute_unprepared("SELECT * FROM seaql_migrations").await.is_err());
 }
 
-async fn status_writes_nothing(_: &str, database: &DatabaseConnection) {
+async fn status_writes_nothing(_: &str, database: &Database) {
     let standings = status(database).await.unwrap();
     assert!(standings.iter().all(|one| one.status == Status::Pending));
     assert!(database.execute_unprepared("SELECT * FROM seaql_migrations").await.is_err());
     up(database, Some(2)).await.unwrap();
     let json = serde_json::to_value(Output::Status(status(database).await.unwrap())).unwrap();
-    assert_eq!(json[1], serde_json::json!({"name": "m20261121_000002_create_profiles", "status": "applied"}));
+    assert_eq!(json[1]["name"], "m20261121_000002_create_profiles");
+    assert_eq!(json[1]["status"], "applied");
     assert_eq!(json[2]["status"], "pending");
 }
 
-async fn a_version_that_is_not_there_is_refused(_: &str, database: &DatabaseConnection) {
+async fn a_version_that_is_not_there_is_refused(_: &str, database: &Database) {
     for (version, expected) in [
         ("create_accounts", Some("m20261121_000004_create_accounts")),
         ("m20261121_000004_create_acounts", Some("m20261121_000004_create_accounts")),
         ("creat_acounts", Some("m20261121_000004_create_accounts")),
         ("m2026", Some("m20261121_000001_create_users")),
-        ("x", None),
+        ("zz", None),
         ("", None),
     ] {
-        let error = to(database, version, true, false).await.unwrap_err();
+        let error = to(database, version, YES).await.unwrap_err();
         let MigrateError::UnknownVersion { near, .. } = &error else { panic!("{error}") };
         assert_eq!(near.first().map(String::as_str), expected, "{error}");
     }
     assert_eq!(applied(database).await, [""; 0]);
 }
 
-async fn a_migration_that_fails_is_named(_: &str, database: &DatabaseConnection) {
+async fn a_migration_that_fails_is_named(_: &str, database: &Database) {
     database.execute_unprepared("CREATE TABLE settings (id text)").await.unwrap();
     let error = up(database, None).await.unwrap_err();
     let MigrateError::Step { name, completed, .. } = &error else { panic!("{error}") };
@@ -298,14 +328,54 @@ async fn a_migration_that_fails_is_named(_: &str, database: &DatabaseConnection)
     assert_eq!(applied(database).await.len(), 2);
 }
 
+/// Calls what `sea-orm-cli migrate` calls, with its arguments.
+async fn sea_orm_cli(url: &str, arguments: &[&str]) -> String {
+    let output = Launch::of(migrator()).environment(&[("DATABASE_URL", url)]).run(arguments).await;
+    assert_eq!(output.code(), Some(0), "{arguments:?}: {}{}", output.stdout, output.stderr);
+    output.stdout
+}
+
+async fn the_verbs_of_sea_orm_cli_have_the_same_history(url: &str, database: &Database) {
+    let all = all(database).await;
+    let pending = sea_orm_cli(url, &["status"]).await;
+    assert_eq!(pending.matches("Pending").count(), all.len(), "{pending}");
+    let mut schemas = BTreeMap::new();
+    for (arguments, count) in [
+        (&["up", "-n", "2"][..], 2),
+        (&["up"], 15),
+        (&["down"], 14),
+        (&["down", "-n", "4"], 10),
+        (&["refresh"], 15),
+        (&["reset"], 0),
+        (&["up", "-n", "8"], 8),
+        (&["fresh"], 15),
+        (&["down", "-n", "11"], 4),
+        // Without a verb, it is `up`.
+        (&[], 15),
+    ] {
+        sea_orm_cli(url, arguments).await;
+        assert_eq!(applied(database).await, all[..count], "{arguments:?}");
+        let schema = dump(database).await;
+        assert_eq!(schemas.entry(count).or_insert_with(|| schema.clone()), &schema, "{arguments:?}");
+    }
+    let done = sea_orm_cli(url, &["status"]).await;
+    assert_eq!((done.matches("Applied").count(), done.matches("Pending").count()), (all.len(), 0), "{done}");
+
+    // Either goes on from where the other has left off.
+    down(database, Some(5), YES).await.unwrap();
+    sea_orm_cli(url, &["up", "-n", "1"]).await;
+    assert_eq!(up(database, None).await.unwrap().len(), 4);
+    assert_eq!(&dump(database).await, &schemas[&15]);
+}
+
 #[tokio::test]
 async fn errors_show_no_password() {
     for url in
         ["postgres://someone:hunter2@127.0.0.1:1/x", "mysql://someone:hunter2@h/x", "postgres://:hunter2", "hunter2"]
     {
-        let context = Context { database_url: url, production: false, now: SystemTime::UNIX_EPOCH };
+        let context = context(url, UNCONFIRMED);
         assert!(!format!("{context:?}").contains("hunter2"));
-        let error = run(MigrateCommand::Status, &context).await.unwrap_err();
+        let error = run(MigrateCommand::Status, &context, pending()).await.unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
     }
 }
@@ -400,9 +470,30 @@ fn generate_refuses_names_that_are_none() {
     }
 }
 
+const REAL_LIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../migration/src/lib.rs");
+
+/// As `sea-orm-cli migrate generate` does it.
+#[test]
+fn sea_orm_cli_too_enters_a_migration_in_the_real_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("src/lib.rs");
+    fs::create_dir(folder.path().join("src")).unwrap();
+    fs::copy(REAL_LIST, &list).unwrap();
+    let mut generate = std::process::Command::new(migrator());
+    let output = generate.args(["generate", "add things"]).current_dir(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let files = fs::read_dir(folder.path().join("src")).unwrap().map(|file| file.unwrap().file_name());
+    let name = files.map(|name| name.into_string().unwrap()).find(|name| name != "lib.rs").unwrap();
+    let name = name.strip_suffix("_add_things.rs").unwrap().to_owned() + "_add_things";
+    let (before, after) = (fs::read_to_string(REAL_LIST).unwrap(), fs::read_to_string(list).unwrap());
+    let (added, rest): (Vec<_>, Vec<_>) = after.lines().partition(|line| line.contains(&name));
+    assert_eq!(added, [format!("mod {name};"), format!("            Box::new({name}::Migration),")]);
+    assert_eq!(rest, before.lines().collect::<Vec<_>>());
+}
+
 #[test]
 fn generate_enters_the_real_list() {
-    let list = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../migration/src/lib.rs")).unwrap();
+    let list = fs::read_to_string(REAL_LIST).unwrap();
     let (name, files) = generated(&list, "add things").unwrap();
     let added: Vec<_> = files["lib.rs"].lines().filter(|line| line.contains(&name)).collect();
     assert_eq!(added, [format!("mod {name};"), format!("            Box::new({name}::Migration),")]);
@@ -415,7 +506,8 @@ fn reports_have_a_shape_for_programs() {
     let step = Step { name: "m1".to_owned(), direction: Direction::Up, duration_ms: 7 };
     let json = serde_json::to_value(Output::Steps(vec![step])).unwrap();
     assert_eq!(json, serde_json::json!([{"name": "m1", "direction": "up", "duration_ms": 7}]));
-    let standing = Standing { name: "m1".to_owned(), status: Status::Pending };
+    let standing =
+        Standing { name: "m1".to_owned(), status: Status::Pending, problem: None, record: None, begun: None };
     let json = serde_json::to_value(Output::Status(vec![standing])).unwrap();
     assert_eq!(json, serde_json::json!([{"name": "m1", "status": "pending"}]));
 }

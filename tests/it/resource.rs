@@ -126,7 +126,9 @@ impl Transcript {
             self.normalise("", &mut id);
             location = json!(format!("{path}/{}", id.as_str().unwrap()));
         }
-        let etag = answer.headers.get("etag").map(|etag| etag.to_str().unwrap().to_owned());
+        // That of more than one record is a hash of ids and times, which are never the same.
+        let version = |etag: &&str| etag.len() < "\"1000\"".len();
+        let etag = answer.headers.get("etag").map(|etag| etag.to_str().unwrap()).filter(version);
         self.answers.push((what.to_owned(), json!([answer.status, location, etag, body])));
     }
 

@@ -38,18 +38,23 @@ fn a_row_is_proven_when_its_tests_passed_in_both_profiles() {
         claim = "nowhere else"
         embedded = "not applicable: no server"
         full = ["x::b"]
+        [A4]
+        claim = "not all of it"
+        missing = "the rest"
+        embedded = ["x::a"]
+        full = ["x::a"]
         "#,
     )
     .unwrap();
     let shown = |passed: Option<&Passed>| scoreboard.show(passed).to_string();
     assert_eq!(
         shown(None),
-        "A1   proven         both\nA2   embedded only  one\nA3   proven         nowhere else\nA4   not yet\nproven 2 of 4"
+        "A1   proven         both\nA2   embedded only  one\nA3   proven         nowhere else\nA4   in part        not all of it\nproven 2 of 4"
     );
     let passed = Passed::from_libtest("test x::a ... ok\ntest x::b ... FAILED\n");
     assert_eq!(
         shown(Some(&passed)),
-        "A1   embedded only  both\nA2   embedded only  one\nA3   not yet        nowhere else\nA4   not yet\nproven 0 of 4"
+        "A1   embedded only  both\nA2   embedded only  one\nA3   not yet        nowhere else\nA4   in part        not all of it\nproven 0 of 4"
     );
     assert_eq!(scoreboard.unproven(&passed).collect::<Vec<_>>(), [("A1", "x::b"), ("A3", "x::b")]);
 }
@@ -59,6 +64,7 @@ fn claims_without_proof_are_refused() {
     let refusal = |capabilities| Scoreboard::parse(ROWS, capabilities).unwrap_err();
     assert_eq!(refusal("[A9]\nclaim = 'x'"), "A9: there is no such row");
     assert_eq!(refusal("[A1]\nclaim = ''"), "A1: the claim is empty");
+    assert!(refusal("[A1]\nclaim = 'x'\nmissing = ' '").contains("what is missing"));
     assert!(refusal("[A1]\nclaim = 'x'\nembedded = []").contains("proves nothing"));
     assert!(refusal("[A1]\nclaim = 'x'\nembedded = 'later'").contains("not applicable: "));
     assert!(refusal("[A1]\nclaim = 'x'\nembeded = ['x']").contains("embeded"));

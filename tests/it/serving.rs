@@ -1,20 +1,23 @@
 //! How the service runs: request ids, health, and an end in good order.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use api::Limits;
 use domain::StoreOptions;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
-use tests::{Backend, PATIENCE, Postgres, database, eventually, or_skip, run::LIMIT, within};
+use tests::{Backend, PATIENCE, Postgres, Signal, TestApp, database, eventually, on_both, or_skip, run::LIMIT, within};
 use tokio::net::TcpStream;
 
 use crate::http::{KEY, Raw, SOON, Service, on_sqlite, on_sqlite_with, send};
 
 /// Begins a request whose body the service now waits for.
-async fn begin(service: &Service, length: usize) -> Raw {
-    let mut connection = service.connect().await;
+async fn begin(address: SocketAddr, length: usize) -> Raw {
+    let mut connection = Raw::to(address).await;
     let head = "POST /v1/tags HTTP/1.1\r\nhost: seabed\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n";
     connection.send(format!("{head}content-length: {length}\r\n\r\n")).await;
     assert_eq!(connection.answer().await.unwrap().status, 100);
@@ -74,7 +77,8 @@ fn health_tells_whether_the_database_answers() {
         // It is gone, and comes back.
         server.stop().await;
         let down = ready().await;
-        assert_eq!(down.expect(503), json!({"status": "down", "database": {"status": "down"}}));
+        let told = down.expect(503);
+        assert_eq!((&told["status"], &told["database"]), (&json!("down"), &json!({"status": "down"})));
         assert_eq!(service.get("/health").await.status, 503);
         assert_eq!(service.get("/health/live").await.status, 200);
         let answer = service.get("/v1/tags").await;
@@ -91,7 +95,7 @@ fn requests_under_way_finish_when_the_service_ends() {
         let bodies = (0..4).map(|n| format!(r#"{{"name": "tag {n}"}}"#)).collect::<Vec<_>>();
         let mut begun = Vec::new();
         for body in &bodies {
-            begun.push(begin(&service, body.len()).await);
+            begun.push(begin(service.address(), body.len()).await);
         }
         // One that is kept alive without a request.
         let mut idle = service.connect().await;
@@ -122,7 +126,7 @@ fn requests_under_way_finish_when_the_service_ends() {
 fn a_request_that_never_finishes_holds_the_end_up_for_the_drain_timeout_only() {
     let drain_timeout = Duration::from_millis(500);
     on_sqlite_with(Limits { drain_timeout, ..Limits::default() }, async |mut service| {
-        let mut stuck = begin(&service, 100).await;
+        let mut stuck = begin(service.address(), 100).await;
         stuck.send("{").await;
         let started = Instant::now();
         service.ask_to_end();
@@ -131,6 +135,30 @@ fn a_request_that_never_finishes_holds_the_end_up_for_the_drain_timeout_only() {
         assert!(taken >= drain_timeout && taken < SOON, "{taken:?}");
     });
 }
+
+on_both!(
+    /// The same of a process of its own, which is asked as an orchestrator asks.
+    async fn a_process_that_is_asked_to_end_answers_what_is_under_way(database: TestDatabase) {
+        let mut app = TestApp::start(&database).await;
+        let bodies = (0..4).map(|n| format!(r#"{{"name": "tag {n}"}}"#)).collect::<Vec<_>>();
+        let mut begun = Vec::new();
+        for body in &bodies {
+            begun.push(begin(app.address(), body.len()).await);
+        }
+        app.signal(Signal::TERM);
+        let refuses = async || TcpStream::connect(app.address()).await.is_err().then_some(());
+        eventually("new connections are refused", PATIENCE, refuses).await;
+        for (connection, body) in begun.iter_mut().zip(&bodies) {
+            connection.send(body).await;
+            connection.answer().await.expect("an answer, and not the end").expect(201);
+            assert!(connection.is_closed().await);
+        }
+        let status = app.wait(PATIENCE).await;
+        assert!(status.success(), "{status}: {}", app.output());
+        let store = crate::fixture::store(&database).await;
+        assert_eq!(store.count(&domain::TagFilter::default()).await.unwrap(), 4);
+    }
+);
 
 /// Under load: whoever got an answer got their answer, and what was answered is there.
 #[test]

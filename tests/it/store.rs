@@ -1,10 +1,12 @@
 //! Finding, listing, making, changing and deleting records: the same for every noun.
 
+use std::process::Command;
+
 use domain::{
-    Account, AccountPatch, Change, Content, ContentPatch, DataModel, DataModelPatch, Error, Id, Insert, NewAccount,
-    NewContent, NewDataModel, NewProfile, NewRelationship, NewSetting, NewSubscription, NewTag, NewTransfer, NewUser,
-    Patch, Profile, ProfilePatch, Record, Relationship, RelationshipPatch, Setting, SettingPatch, Store, Subscription,
-    SubscriptionPatch, Tag, TagPatch, Transfer, User, UserPatch,
+    Account, AccountPatch, Change, Content, ContentPatch, DataModel, DataModelPatch, Database, Error, Id, Insert,
+    NewAccount, NewContent, NewDataModel, NewProfile, NewRelationship, NewSetting, NewSubscription, NewTag,
+    NewTransfer, NewUser, Patch, Profile, ProfilePatch, Record, Relationship, RelationshipPatch, Setting, SettingPatch,
+    Sql, Store, Subscription, SubscriptionPatch, Tag, TagPatch, Transfer, User, UserPatch,
 };
 use serde_json::{Value, json};
 use tests::on_both;
@@ -82,7 +84,7 @@ on_both!(
             (json!({"name": "a\0b"}), "/name", "nul"),
         ];
         users.misshapen_patches =
-            vec![json!({"email": null}), json!({"role": null}), json!({"role": "king"}), json!({"nmae": "Ada"})];
+            vec![json!({"email": null}), json!({"role": "king"}), json!({"status": "gone"}), json!({"nmae": "Ada"})];
         prove::<User, NewUser, UserPatch>(&store(&database).await, users).await;
     }
 
@@ -118,6 +120,7 @@ on_both!(
             json!({"scope": "user", "user_id": ada.id, "key": "appearance.theme", "value": "dark"}),
             json!({"scope": "application", "key": "appearance.theme", "value": "light"}),
         );
+        settings.duplicate = Some((settings.with("value", "light"), "/user_id"));
         settings.invalid = vec![
             (settings.with("key", "colour"), "/key", "unknown"),
             (settings.with("value", 1), "/value", "schema"),
@@ -288,6 +291,7 @@ async fn prove_making<R: Record, N: Insert<Record = R>>(store: &Store, example: 
     assert!(store.look_up(absent).await.unwrap().is_none());
     assert_not_found(store.find(absent).await, absent);
     assert_eq!(count::<R>(store).await, 0);
+    assert_eq!(example.duplicate.is_some(), is_unique(store, &table_of::<R>()).await, "a duplicate of {}", R::NOUN);
 
     let made = store.insert(read::<N>(example.new.clone())).await.unwrap();
     let other = store.insert(read::<N>(example.other.clone())).await.unwrap();
@@ -317,6 +321,54 @@ async fn prove_making<R: Record, N: Insert<Record = R>>(store: &Store, example: 
     assert_eq!(count::<R>(store).await, 2, "what was refused was stored");
     made
 }
+
+/// The table of a noun.
+fn table_of<R: Record>() -> String {
+    format!("{}s", R::NOUN.replace(' ', "_"))
+}
+
+/// Whether anything but the id must be unique in a table.
+async fn is_unique(store: &Store, table: &str) -> bool {
+    let indexes = match store.database() {
+        Database::Sqlite => {
+            "SELECT name FROM pragma_index_list($1) WHERE \"unique\" AND origin <> 'pk' AND name LIKE 'uq\\_%' ESCAPE '\\'"
+        }
+        Database::Postgres => {
+            "SELECT relname AS name FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid \
+             WHERE indrelid = $1::text::regclass AND indisunique AND NOT indisprimary"
+        }
+    };
+    !store.query(Sql::new(indexes).bind(table)).await.unwrap().is_empty()
+}
+
+on_both!(
+    /// Each table whose rows have an id as records have it is a noun, and has a test above. Those that wait in the outbox
+    /// have ids too.
+    async fn no_noun_is_forgotten(database: TestDatabase) {
+        let store = store(&database).await;
+        let tables = match store.database() {
+            Database::Sqlite => {
+                "SELECT child.name FROM sqlite_master AS child JOIN pragma_table_info(child.name) AS field \
+                 WHERE child.type = 'table' AND field.name = 'id' AND field.type = 'uuid_text'"
+            }
+            Database::Postgres => {
+                "SELECT table_name::text AS name FROM information_schema.columns \
+                 WHERE table_schema = 'public' AND column_name = 'id' AND data_type = 'uuid'"
+            }
+        };
+        let tables = store.query(Sql::new(tables)).await.unwrap().column::<String>("name").unwrap();
+        assert!(tables.len() >= 10, "{tables:?}");
+        let output =
+            Command::new(std::env::current_exe().unwrap()).args(["--list", "--format=terse"]).output().unwrap();
+        let tests = String::from_utf8(output.stdout).unwrap();
+        for table in tables.iter().filter(|table| *table != "outbox") {
+            for backend in ["sqlite", "postgres"] {
+                let is_of_it = |test: &str| test.starts_with(&format!("store::{table}")) && test.contains(backend);
+                assert!(tests.lines().any(is_of_it), "{table} has no test on {backend}");
+            }
+        }
+    }
+);
 
 /// Each change touches what it names and nothing else, and needs the version that was seen.
 async fn prove_changing<R: Record, P: Patch<Record = R>>(store: &Store, mut record: R, example: &Example) -> R {

@@ -13,7 +13,10 @@ use domain::{
     TransferFilter, User,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tests::{Backend, on_both};
+use tests::{
+    on_both,
+    run::{self, rounds},
+};
 
 const ACCOUNTS: usize = 20;
 const OPENING: i64 = 1_000;
@@ -34,25 +37,22 @@ async fn accounts(store: &Store, currencies: &[&str]) -> Vec<Account> {
 }
 
 on_both!(
-    within Duration::from_secs(180);
+    within run::limit(Duration::from_secs(180));
 
     async fn workers_at_once_neither_make_nor_lose_money(database: TestDatabase) {
-        const TRANSFERS: u64 = 20_000;
-        let workers = match database.backend() {
-            Backend::Postgres => 64,
-            Backend::Sqlite => 8,
-        };
+        const WORKERS: u64 = 64;
+        let transfers = rounds(20_000, 100_000) as u64;
         let options = StoreOptions { max_connections: 16, ..StoreOptions::new(&database.url) };
         let options = StoreOptions { acquire_timeout: Duration::from_secs(60), ..options };
         let store = Store::connect(&options, SystemClock).await.unwrap();
         let accounts = Arc::new(accounts(&store, &["EUR"; ACCOUNTS]).await);
         let succeeded = Arc::new(AtomicUsize::new(0));
 
-        let work = (0..workers).map(|worker| {
+        let work = (0..WORKERS).map(|worker| {
             let (store, accounts, succeeded) = (store.clone(), Arc::clone(&accounts), Arc::clone(&succeeded));
             tokio::spawn(async move {
                 let mut chance = StdRng::seed_from_u64(worker);
-                for _ in 0..TRANSFERS / workers {
+                for _ in 0..transfers / WORKERS {
                     let from = chance.random_range(0..ACCOUNTS);
                     let to = (from + chance.random_range(1..ACCOUNTS)) % ACCOUNTS;
                     let new = NewTransfer {
@@ -77,7 +77,7 @@ on_both!(
         assert!(balances.iter().all(|account| account.balance >= 0));
         let recorded = store.count(&TransferFilter::default()).await.unwrap();
         assert_eq!(recorded, succeeded.load(Ordering::Relaxed) as u64);
-        assert!(recorded > TRANSFERS / 2, "too few succeeded to prove anything: {recorded}");
+        assert!(recorded > transfers / 2, "too few succeeded to prove anything: {recorded}");
         store.close().await;
     }
 );
@@ -119,6 +119,9 @@ on_both!(
         let accounts = accounts(&store, &["EUR", "EUR"]).await;
         let new = NewTransfer { from_account_id: accounts[0].id, to_account_id: accounts[1].id, amount: 7 };
         let transfer = store.insert(new).await.unwrap();
+        let refused = store.delete(transfer.id, 1).await.unwrap_err();
+        assert!(matches!(refused, Error::Refused { code: "only_added", .. }), "{refused:?}");
+        assert_eq!(refused.to_string(), "transfers are only ever added");
         for sql in [Sql::new("UPDATE transfers SET amount = 8"), Sql::new("DELETE FROM transfers")] {
             let change = move |work: domain::UnitOfWork| {
                 let sql = sql.clone();

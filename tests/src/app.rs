@@ -13,8 +13,9 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    PATIENCE, Signal, TestDatabase, eventually, process,
+    PATIENCE, Signal, Skip, TestDatabase, eventually, process,
     run::{self, Run},
+    small_disk::SmallDisk,
 };
 
 /// What the service says, on either stream and in whatever format, once it listens.
@@ -27,6 +28,7 @@ pub struct TestApp {
     address: SocketAddr,
     client: reqwest::Client,
     printed: Printed,
+    disk: Option<SmallDisk>,
     _folder: TempDir,
 }
 
@@ -37,6 +39,7 @@ pub struct Launch {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     waits_until_ready: bool,
+    mebibytes: Option<u32>,
 }
 
 /// What a call of the service's command line came to.
@@ -115,6 +118,20 @@ impl TestApp {
         self.wait(PATIENCE).await
     }
 
+    /// Leaves no byte free on its [small disk](Launch::on_small_disk).
+    pub fn fill_disk(&self) {
+        self.disk().fill(self.id());
+    }
+
+    /// Frees what [`fill_disk`](Self::fill_disk) has taken.
+    pub fn free_disk(&self) {
+        self.disk().free(self.id());
+    }
+
+    fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("the service has a small disk")
+    }
+
     /// Waits until it answers that it is ready.
     pub async fn wait_until_ready(&mut self) {
         let address = self.url("/health/ready");
@@ -150,7 +167,13 @@ impl Default for Launch {
             .filter_map(|name| Some((name.into(), std::env::var_os(name)?)))
             .chain([("LISTEN".into(), "127.0.0.1:0".into())])
             .collect();
-        Self { program: program(), arguments: vec!["serve".into()], environment, waits_until_ready: true }
+        Self {
+            program: program(),
+            arguments: vec!["serve".into()],
+            environment,
+            waits_until_ready: true,
+            mebibytes: None,
+        }
     }
 }
 
@@ -183,10 +206,17 @@ impl Launch {
         self
     }
 
+    /// With its data folder on a disk of this size.
+    pub fn on_small_disk(self, mebibytes: u32) -> Result<Self, Skip> {
+        SmallDisk::check()?;
+        Ok(Self { mebibytes: Some(mebibytes), ..self })
+    }
+
     /// Starts it, and waits until it listens and is ready.
     pub async fn start(self) -> TestApp {
         let folder = Run::current().new_folder("app-");
-        let mut child = process::spawn(self.command(folder.path())).unwrap();
+        let disk = self.mebibytes.map(|size| SmallDisk::on(folder.path().join("disk"), size, None));
+        let mut child = process::spawn(self.command(folder.path(), disk.as_ref())).unwrap();
         let printed = Printed::default();
         printed.read(child.stdout.take().unwrap());
         printed.read(child.stderr.take().unwrap());
@@ -200,7 +230,7 @@ impl Launch {
         })
         .await;
         let client = reqwest::Client::new();
-        let mut app = TestApp { child, address, client, printed, _folder: folder };
+        let mut app = TestApp { child, address, client, printed, disk, _folder: folder };
         if self.waits_until_ready {
             app.wait_until_ready().await;
         }
@@ -211,7 +241,7 @@ impl Launch {
     pub async fn run(self, arguments: &[&str]) -> Output {
         let launch = self.arguments(arguments);
         let folder = Run::current().new_folder("app-");
-        let child = process::spawn(launch.command(folder.path())).unwrap();
+        let child = process::spawn(launch.command(folder.path(), None)).unwrap();
         let id = child.id();
         let output = tokio::task::spawn_blocking(|| child.wait_with_output());
         let Ok(output) = tokio::time::timeout(run::LIMIT, output).await else {
@@ -224,12 +254,22 @@ impl Launch {
     }
 
     fn bare() -> Self {
-        Self { program: PathBuf::new(), arguments: Vec::new(), environment: Vec::new(), waits_until_ready: true }
+        Self {
+            program: PathBuf::new(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            waits_until_ready: true,
+            mebibytes: None,
+        }
     }
 
-    fn command(&self, folder: &Path) -> std::process::Command {
+    fn command(&self, folder: &Path, disk: Option<&SmallDisk>) -> std::process::Command {
         let mut command = process::command(&self.program, None, "KILL");
-        command.args(&self.arguments).env_clear().current_dir(folder);
+        command.args(&self.arguments);
+        if let Some(disk) = disk {
+            command = disk.mounted_for(&command, "KILL");
+        }
+        command.env_clear().envs(disk.map(|disk| ("DATA_DIR", disk.folder()))).current_dir(folder);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -277,30 +317,35 @@ fn announced_address(line: &str) -> Option<SocketAddr> {
 }
 
 /// The service's program: of the same build as the tests.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| run::service_program().unwrap_or_else(beside_the_tests)).clone()
+    PROGRAM.get_or_init(|| run::service_program().unwrap_or_else(|| beside_the_tests("seabed"))).clone()
 }
 
-/// The program in the folder that the tests were built into; built, once in a run, where it is missing or older than the
-/// tests, because cargo builds the service's library for them and not its program.
-fn beside_the_tests() -> PathBuf {
+/// The program that `sea-orm-cli migrate` runs: of the same build as the tests.
+pub fn migrator() -> PathBuf {
+    beside_the_tests("migration")
+}
+
+/// A program in the folder that the tests were built into; built, once in a run, where it is missing or older than the
+/// tests, because cargo builds the libraries for them and not the programs.
+fn beside_the_tests(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let folder = tests.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).unwrap();
-    let program = folder.join("seabed");
+    let program = folder.join(name);
     let run = Run::current();
     let _lock = run.lock("build");
     let is_built = run.folder().join("built");
     let built_at = |file: &Path| file.metadata().and_then(|file| file.modified()).ok();
     if built_at(&program) < built_at(&tests) && !is_built.exists() {
-        // All members, though only one is built: the tests were built with the features that all of them ask for.
+        // All members, though only two are built: the tests were built with the features that all of them ask for.
         let profile = folder.file_name().unwrap().to_str().unwrap();
         let mut build = run::cargo();
-        build.args(["build", "--quiet", "--workspace", "--bin", "seabed"]);
+        build.args(["build", "--quiet", "--workspace", "--bin", "seabed", "--bin", "migration"]);
         build.arg("--profile").arg(if profile == "debug" { "dev" } else { profile });
         build.arg("--target-dir").arg(folder.parent().unwrap());
         let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
-        assert!(status.success(), "building the service: {status}");
+        assert!(status.success(), "building the programs: {status}");
         std::fs::write(is_built, "").unwrap();
     }
     program

@@ -14,9 +14,9 @@ use sea_orm::DatabaseConnection;
 use tempfile::TempDir;
 
 use crate::{
-    Skip,
+    PgBouncer, Skip,
     postgres::{self, Postgres, Shared, TEMPLATE},
-    run::Run,
+    run::{self, Run},
 };
 
 /// The databases that everything relational must work on.
@@ -38,7 +38,7 @@ pub struct TestDatabase {
 #[derive(Debug)]
 enum Cleanup {
     Sqlite { _folder: TempDir },
-    Postgres { server: Shared, name: String },
+    Postgres { server: Shared, name: String, _pooler: Option<Box<PgBouncer>> },
     WithServer,
 }
 
@@ -64,7 +64,7 @@ impl TestDatabase {
 
 impl Drop for Cleanup {
     fn drop(&mut self) {
-        if let Self::Postgres { server, name } = self {
+        if let Self::Postgres { server, name, .. } = self {
             let (server, name) = (*server, std::mem::take(name));
             // On a thread with a runtime of its own, because the test's cannot be waited for in here.
             let removal = std::thread::spawn(move || {
@@ -96,10 +96,13 @@ pub(crate) async fn create_template(port: u16) {
 
 async fn on_shared_server() -> Result<TestDatabase, Skip> {
     let server = postgres::shared().await?;
+    let pooler = if run::goes_through_pgbouncer() { Some(PgBouncer::before(server.address()).await?) } else { None };
     let name = new_name();
     server.execute(format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}")).await;
-    let url = server.url(&name);
-    Ok(TestDatabase { url, backend: Backend::Postgres, _cleanup: Cleanup::Postgres { server, name } })
+    let direct = server.url(&name);
+    let url = pooler.as_ref().map_or(direct.clone(), |pooler| pooler.url(&direct));
+    let cleanup = Cleanup::Postgres { server, name, _pooler: pooler.map(Box::new) };
+    Ok(TestDatabase { url, backend: Backend::Postgres, _cleanup: cleanup })
 }
 
 async fn sqlite() -> TestDatabase {

@@ -7,6 +7,8 @@
 owner=$1 folder=$2
 shift 2
 command='' watch=''
+# What ends some servers makes others write down their memory first.
+ulimit -c 0
 
 # A zombie has ended too; nobody may be there to collect it.
 watch_owner() {

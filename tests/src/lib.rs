@@ -1,6 +1,7 @@
 //! The harness that the workspace's tests stand on.
 //!
-//! It owns everything that a test needs from outside of it: private servers ([`Postgres`]), databases with the schema
+//! It owns everything that a test needs from outside of it: private servers ([`Postgres`], [`PgBouncer`], [`Redis`],
+//! [`Mongo`]), databases with the schema
 //! in place ([`database()`], [`on_both!`]), the service as a real process ([`TestApp`]), faults on the network ([`Proxy`])
 //! and the scoreboard of what is proven ([`scoreboard`]). It deliberately holds no business words: builders of users and
 //! contents belong to the tests that need them.
@@ -13,20 +14,34 @@
 //! between tests only when its start is too slow to repeat.
 
 pub mod app;
+pub mod certificate;
 pub mod database;
+pub mod documents;
+pub mod history;
+pub mod ladder;
+pub mod mongo;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
+pub mod protocol;
 pub mod proxy;
+pub mod redis;
 pub mod run;
 pub mod scoreboard;
 mod skip;
+mod small_disk;
+pub mod staleness;
 mod wait;
 
 pub use app::{Output, TestApp};
+pub use certificate::{Authority, Certificate};
 pub use database::{Backend, TestDatabase, database};
+pub use mongo::{Mongo, MongoUser};
+pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use process::Signal;
-pub use proxy::Proxy;
+pub use proxy::{Fault, Proxy, Schedule, Toward, Trap};
+pub use redis::Redis;
 pub use run::within;
 pub use skip::Skip;
 pub use wait::{PATIENCE, eventually};

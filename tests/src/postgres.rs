@@ -4,9 +4,9 @@
 //! one test, which may stop, kill and pause it.
 
 use std::{
-    fs::{self, File},
-    net::{SocketAddr, TcpListener},
-    os::unix::fs::chown,
+    fs::{self, File, Permissions},
+    net::SocketAddr,
+    os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -20,8 +20,11 @@ use crate::{
     Signal, Skip, TestDatabase, database,
     process::{self, User},
     run::{self, Run},
+    small_disk::SmallDisk,
     wait::{self, PATIENCE},
 };
+
+mod tls;
 
 const OLDEST: u32 = 15;
 const ATTEMPTS: usize = 5;
@@ -58,6 +61,7 @@ struct Cluster {
     folder: PathBuf,
     port: u16,
     settings: Vec<String>,
+    disk: Option<SmallDisk>,
 }
 
 impl Postgres {
@@ -68,17 +72,37 @@ impl Postgres {
 
     /// Starts a server with settings of the test's own, like `"max_connections=20"`.
     pub async fn private_with(settings: &[&str]) -> Result<Self, Skip> {
+        Self::prepared(|cluster| cluster.settings.extend(settings.iter().map(|&setting| setting.to_owned()))).await
+    }
+
+    /// Starts a server that keeps tables and indexes, and not its log, on a disk of this size.
+    pub async fn private_on_small_disk(mebibytes: u32) -> Result<Self, Skip> {
+        SmallDisk::check()?;
+        let server = Self::prepared(|cluster| {
+            let user = cluster.installation.user.as_ref();
+            cluster.disk = Some(SmallDisk::on(cluster.folder.join("disk"), mebibytes, user));
+        })
+        .await?;
+        let folder = server.disk().folder().display();
+        server.execute(format!("CREATE TABLESPACE small LOCATION '{folder}'")).await;
+        server.execute("ALTER SYSTEM SET default_tablespace = small").await;
+        server.execute("SELECT pg_reload_conf()").await;
+        Ok(server)
+    }
+
+    /// Starts a server whose data folder was prepared for it.
+    async fn prepared(prepare: impl FnOnce(&mut Cluster)) -> Result<Self, Skip> {
         let installation = Installation::find()?;
         let folder = Run::current().new_folder("postgres-");
         let mut cluster = Cluster::create(installation, folder.path()).await;
-        cluster.settings.extend(settings.iter().map(|&setting| setting.to_owned()));
+        prepare(&mut cluster);
         let mut server = Self { cluster, server: None, _folder: folder };
         for _ in 0..ATTEMPTS {
             server.spawn();
             if server.is_ready().await {
                 return Ok(server);
             }
-            server.cluster.port = free_port();
+            server.cluster.port = process::free_port();
         }
         panic!("a private PostgreSQL server did not start:\n{}", server.log())
     }
@@ -136,9 +160,27 @@ impl Postgres {
         self.signal_all(Signal::CONT);
     }
 
+    /// Leaves no byte free on its [small disk](Self::private_on_small_disk).
+    pub fn fill_disk(&self) {
+        self.disk().fill(self.id());
+    }
+
+    /// Frees what [`fill_disk`](Self::fill_disk) has taken.
+    pub fn free_disk(&self) {
+        self.disk().free(self.id());
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.cluster.folder.join("log")).unwrap_or_default()
+    }
+
+    fn disk(&self) -> &SmallDisk {
+        self.cluster.disk.as_ref().expect("the server has a small disk")
+    }
+
+    fn id(&self) -> u32 {
+        self.server.as_ref().expect("the server runs").id()
     }
 
     fn spawn(&mut self) {
@@ -190,6 +232,11 @@ impl Shared {
     /// The URL of one of its databases.
     pub fn url(&self, database: &str) -> String {
         url(self.port, database)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     /// Runs statements as the superuser, in the database `postgres`, behind the back of everybody.
@@ -250,14 +297,7 @@ impl Installation {
             Some((version, _)) => return Err(Skip::because(format!("PostgreSQL {version} is older than {OLDEST}"))),
             None => return Err(Skip::because("PostgreSQL is not installed (apt-get install postgresql-15)")),
         };
-        let user = match User::is_root() {
-            true => Some(
-                User::named("postgres")
-                    .ok_or_else(|| Skip::because("PostgreSQL refuses to run as root, and there is no user postgres"))?,
-            ),
-            false => None,
-        };
-        Ok(Self { folder, user })
+        Ok(Self { folder, user: User::of_servers()? })
     }
 
     fn program(&self, name: &str) -> Command {
@@ -289,7 +329,7 @@ impl Cluster {
         let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().unwrap();
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
         let settings = SETTINGS.iter().map(|&setting| setting.to_owned()).collect();
-        Self { installation, folder: folder.to_owned(), port: free_port(), settings }
+        Self { installation, folder: folder.to_owned(), port: process::free_port(), settings, disk: None }
     }
 
     fn command(&self) -> Command {
@@ -299,7 +339,21 @@ impl Cluster {
         for setting in &self.settings {
             command.arg("-c").arg(setting);
         }
-        command
+        match &self.disk {
+            Some(disk) => disk.mounted_for(&command, "QUIT"),
+            None => command,
+        }
+    }
+
+    /// Writes a file that only the server's user may read.
+    fn write(&self, name: &str, contents: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        fs::write(&path, contents).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        if let Some(user) = &self.installation.user {
+            chown(&path, Some(user.uid), Some(user.gid)).unwrap();
+        }
+        path
     }
 }
 
@@ -325,11 +379,6 @@ pub(crate) async fn execute(port: u16, statements: impl Into<String>) {
 
 pub(crate) fn url(port: u16, database: &str) -> String {
     format!("postgres://postgres@127.0.0.1:{port}/{database}")
-}
-
-/// A port that nobody listens on, though somebody may until it is used.
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).unwrap().port()
 }
 
 /// How long one statement of the harness itself may take.

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     sync::{LazyLock, mpsc},
@@ -11,7 +12,7 @@ use std::{
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
 
-use crate::wait;
+use crate::{Skip, wait};
 
 /// The user that a server runs as when the tests run as root, which servers like PostgreSQL refuse to run as.
 #[derive(Debug, Clone)]
@@ -32,6 +33,17 @@ impl User {
             let gid = fields.next()?.parse().ok()?;
             found.then(|| Self { name: name.to_owned(), uid, gid })
         })
+    }
+
+    /// The user that servers run as; none where they can run as the user of the tests.
+    pub fn of_servers() -> Result<Option<Self>, Skip> {
+        let missing = || Skip::because("servers refuse to run as root, and there is no user postgres");
+        if Self::is_root() { Self::named("postgres").map(Some).ok_or_else(missing) } else { Ok(None) }
+    }
+
+    /// The ids of the user and the group of this process.
+    pub fn ids() -> (u32, u32) {
+        (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
     }
 
     /// Whether this process may do everything.
@@ -94,6 +106,11 @@ pub fn children(parent: u32) -> Vec<u32> {
         .filter_map(|process| process.ok()?.file_name().to_str()?.parse().ok())
         .filter(|&process| stat(process).and_then(|stat| stat.get(1)?.parse().ok()) == Some(parent))
         .collect()
+}
+
+/// A port that nobody listens on, though somebody may until it is used.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).unwrap().port()
 }
 
 /// Waits until a child has ended, and kills it when it has not within the limit.

@@ -1,57 +1,100 @@
 //! A TCP proxy that breaks the network on purpose.
+//!
+//! A [`Proxy`] stands before a server. [`Fault`]s are ordered for the whole network ([`Proxy::impose`] and its short
+//! forms, healed by [`Proxy::forward`]), strike by themselves at a point of the conversation ([`Trap`]), or come one
+//! after another in an order that follows from a seed ([`Schedule`]). What passes is counted: connections, bytes, and how
+//! often a client said something ([`Proxy::count`]), which is how a test knows that a commit was sent once.
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::JoinHandle,
 };
 use url::Url;
 
 use crate::{PATIENCE, eventually};
 
-const CHUNK: usize = 16 * 1024;
+mod connection;
+mod schedule;
+mod trap;
 
-/// Stands before a server and forwards to it, until it is told to do worse. Ends when dropped.
+pub use schedule::{Schedule, Step};
+pub use trap::{Trap, Watch};
+
+/// Stands before a server and forwards to it, until it is told to do worse. Ends when dropped, with its connections.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    orders: watch::Sender<Order>,
-    counts: Arc<Counts>,
-    listener: JoinHandle<()>,
+    network: Arc<Network>,
 }
 
+/// What can happen to a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    None,
+pub enum Fault {
+    /// Both sides find their connection closed.
+    Cut,
+    /// Both sides find their connection reset (RST), as when a machine has forgotten it.
+    Reset,
+    /// New connections are refused, as by a machine on which no server runs, and open ones are cut.
     Refuse,
+    /// What is sent in a direction is held back. Connections can still be opened.
+    Stall(Toward),
+    /// Both directions are stalled: connections stay, new ones are accepted, and nobody answers.
     BlackHole,
-    Delay(Duration),
+    /// What is sent in a direction arrives so much later.
+    Delay(Toward, Duration),
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Order {
-    fault: Fault,
-    /// Connections of an older epoch are cut.
-    epoch: usize,
+/// A direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Toward {
+    /// What clients say.
+    Server,
+    /// What the server says.
+    Client,
 }
 
-#[derive(Debug, Default)]
-struct Counts {
+/// What all connections share.
+#[derive(Debug)]
+struct Network {
+    upstream: SocketAddr,
+    weather: watch::Sender<Weather>,
+    watches: trap::Watches,
     accepted: AtomicUsize,
-    /// How many connections are open, by epoch.
+    /// How many connections are open, by the epoch in which they were accepted.
     open: Mutex<BTreeMap<usize, usize>>,
+    bytes: [AtomicU64; 2],
     is_listening: AtomicBool,
+}
+
+/// How the network is at the moment.
+#[derive(Debug, Clone, Copy, Default)]
+struct Weather {
+    refuses: bool,
+    stalled: [bool; 2],
+    delay: [Duration; 2],
+    /// Connections of an older epoch are ended, like this.
+    epoch: usize,
+    ending: Ending,
+    /// The proxy is gone.
+    is_over: bool,
+}
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Ending {
+    #[default]
+    Cut,
+    Reset,
 }
 
 impl Proxy {
@@ -59,11 +102,17 @@ impl Proxy {
     pub async fn to(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (orders, inbox) = watch::channel(Order { fault: Fault::None, epoch: 0 });
-        let counts = Arc::new(Counts::default());
-        counts.is_listening.store(true, Ordering::SeqCst);
-        let listener = tokio::spawn(listen(listener, address, upstream, inbox, Arc::clone(&counts)));
-        Self { address, orders, counts, listener }
+        let network = Arc::new(Network {
+            upstream,
+            weather: watch::Sender::default(),
+            watches: trap::Watches::default(),
+            accepted: AtomicUsize::new(0),
+            open: Mutex::default(),
+            bytes: Default::default(),
+            is_listening: AtomicBool::new(true),
+        });
+        tokio::spawn(listen(listener, address, Arc::clone(&network)));
+        Self { address, network }
     }
 
     /// Starts to forward to the server of a URL; [`url`](Self::url) of the same URL then leads through the proxy.
@@ -81,174 +130,194 @@ impl Proxy {
 
     /// A server's URL, with the proxy in the server's place.
     pub fn url(&self, server: &str) -> String {
-        let mut url = Url::parse(server).unwrap();
-        url.set_ip_host(self.address.ip()).unwrap();
-        url.set_port(Some(self.address.port())).unwrap();
-        url.into()
+        url_at(self.address, server)
     }
 
-    /// Forwards again, also what was held back by [`black_hole`](Self::black_hole), as a network that has healed does.
+    /// Forwards again, also what was held back, as a network that has healed does. [`Trap`]s stay where they are.
     pub async fn forward(&self) {
-        self.order(Fault::None).await;
+        self.network.weather.send_modify(Weather::heal);
+        self.obeyed().await;
     }
 
-    /// Refuses new connections, as a machine does on which no server runs, and cuts those that are open.
+    /// Lets a fault happen to the whole network, and returns when it has. Faults add up until [`forward`](Self::forward).
+    pub async fn impose(&self, fault: Fault) {
+        self.network.weather.send_modify(|weather| weather.suffer(fault));
+        self.obeyed().await;
+    }
+
+    /// [`Fault::Refuse`].
     pub async fn refuse(&self) {
-        self.order(Fault::Refuse).await;
-        self.cut().await;
+        self.impose(Fault::Refuse).await;
     }
 
-    /// Accepts new connections and never answers; open ones fall silent too.
+    /// [`Fault::BlackHole`].
     pub async fn black_hole(&self) {
-        self.order(Fault::BlackHole).await;
+        self.impose(Fault::BlackHole).await;
     }
 
-    /// Holds back every piece of data in either direction for a while.
+    /// [`Fault::Stall`].
+    pub async fn stall(&self, toward: Toward) {
+        self.impose(Fault::Stall(toward)).await;
+    }
+
+    /// [`Fault::Delay`] in both directions: answers take twice that time.
     pub async fn delay(&self, time: Duration) {
-        self.order(Fault::Delay(time)).await;
+        self.impose(Fault::Delay(Toward::Server, time)).await;
+        self.impose(Fault::Delay(Toward::Client, time)).await;
     }
 
-    /// Closes all connections that are open, and goes on as before with new ones.
+    /// [`Fault::Cut`] of all connections that are open; with new ones it goes on as before.
     pub async fn cut(&self) {
-        let mut epoch = 0;
-        self.orders.send_modify(|order| {
-            order.epoch += 1;
-            epoch = order.epoch;
-        });
-        // Only those: a pool may have connected again meanwhile.
-        let cut = || self.counts.open.lock().unwrap().range(..epoch).all(|(_, &open)| open == 0);
-        eventually("cut connections are closed", PATIENCE, async || cut().then_some(())).await;
+        self.impose(Fault::Cut).await;
+    }
+
+    /// [`Fault::Reset`] of all connections that are open; with new ones it goes on as before.
+    pub async fn reset(&self) {
+        self.impose(Fault::Reset).await;
+    }
+
+    /// Lets the faults of a [`Schedule`] happen one after another, each for its time, and heals the network after each.
+    pub async fn play(&self, steps: impl IntoIterator<Item = Step>) {
+        for step in steps {
+            self.impose(step.fault).await;
+            tokio::time::sleep(step.lasts).await;
+            self.forward().await;
+            tokio::time::sleep(step.calm).await;
+        }
+    }
+
+    /// Sets a trap, for connections that are open and for new ones.
+    pub fn set(&self, trap: Trap) -> Watch {
+        self.network.watches.add(trap)
+    }
+
+    /// Counts how often clients say something from now on, whether or not it gets through to the server.
+    ///
+    /// A statement's SQL is said only when it is prepared, once on each connection; what is said each time that it runs is
+    /// `BEGIN`, `COMMIT`, and the values of its parameters.
+    pub fn count(&self, said: impl AsRef<[u8]>) -> Watch {
+        self.set(Trap::none(said.as_ref()))
     }
 
     /// How many connections it has accepted since it started.
     pub fn connections(&self) -> usize {
-        self.counts.accepted.load(Ordering::SeqCst)
+        self.network.accepted.load(Ordering::SeqCst)
     }
 
     /// How many connections are open now.
     pub fn open_connections(&self) -> usize {
-        self.counts.open.lock().unwrap().values().sum()
+        self.network.open.lock().unwrap().values().sum()
     }
 
-    async fn order(&self, fault: Fault) {
-        self.orders.send_modify(|order| order.fault = fault);
-        let listens = fault != Fault::Refuse;
-        let obeys = async || (self.counts.is_listening.load(Ordering::SeqCst) == listens).then_some(());
-        eventually("the proxy does what it was told", PATIENCE, obeys).await;
+    /// How many bytes it has forwarded in a direction since it started.
+    pub fn bytes(&self, toward: Toward) -> u64 {
+        self.network.bytes[toward as usize].load(Ordering::SeqCst)
+    }
+
+    async fn obeyed(&self) {
+        let Weather { refuses, epoch, .. } = *self.network.weather.borrow();
+        let ended = || self.network.open.lock().unwrap().range(..epoch).all(|(_, &open)| open == 0);
+        let listens = || self.network.is_listening.load(Ordering::SeqCst) != refuses;
+        // Ended are only older connections: a pool may have connected again meanwhile.
+        eventually("the proxy does as told", PATIENCE, async || (ended() && listens()).then_some(())).await;
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Connections see the orders end and close.
-        self.listener.abort();
+        self.network.weather.send_modify(|weather| weather.is_over = true);
     }
 }
 
-async fn listen(
-    listener: TcpListener,
-    address: SocketAddr,
-    upstream: SocketAddr,
-    mut orders: watch::Receiver<Order>,
-    counts: Arc<Counts>,
-) {
+/// A server's URL, with another address in it.
+pub(crate) fn url_at(address: SocketAddr, server: &str) -> String {
+    let mut url = Url::parse(server).unwrap();
+    url.set_ip_host(address.ip()).unwrap();
+    url.set_port(Some(address.port())).unwrap();
+    url.into()
+}
+
+impl Weather {
+    fn suffer(&mut self, fault: Fault) {
+        match fault {
+            Fault::Cut => self.end(Ending::Cut),
+            Fault::Reset => self.end(Ending::Reset),
+            Fault::Refuse => {
+                self.refuses = true;
+                self.end(Ending::Cut);
+            }
+            Fault::Stall(toward) => self.stalled[toward as usize] = true,
+            Fault::BlackHole => self.stalled = [true; 2],
+            Fault::Delay(toward, time) => self.delay[toward as usize] = time,
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.epoch += 1;
+        self.ending = ending;
+    }
+
+    fn heal(&mut self) {
+        let Self { refuses, stalled, delay, epoch: _, ending: _, is_over: _ } = self;
+        (*refuses, *stalled, *delay) = Default::default();
+    }
+}
+
+async fn listen(listener: TcpListener, address: SocketAddr, network: Arc<Network>) {
+    let mut weather = network.weather.subscribe();
     let mut listener = Some(listener);
     loop {
-        let fault = orders.borrow_and_update().fault;
-        if fault == Fault::Refuse {
+        let Weather { refuses, is_over, .. } = *weather.borrow_and_update();
+        if is_over {
+            return;
+        } else if refuses {
             listener = None;
         } else if listener.is_none() {
             // The port was ours a moment ago; it is free again as soon as the kernel has let go of it.
             listener = TcpListener::bind(address).await.ok();
         }
-        counts.is_listening.store(listener.is_some(), Ordering::SeqCst);
-        let accepted = async {
-            match &listener {
-                Some(listener) => listener.accept().await.ok(),
-                None if fault == Fault::Refuse => std::future::pending().await,
-                None => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    None
-                }
-            }
-        };
+        network.is_listening.store(listener.is_some(), Ordering::SeqCst);
         tokio::select! {
-            changed = orders.changed() => if changed.is_err() { return },
-            accepted = accepted => if let Some((client, _)) = accepted {
-                counts.accepted.fetch_add(1, Ordering::SeqCst);
-                let open = Open::count(&counts, orders.borrow().epoch);
-                tokio::spawn(forward(client, upstream, orders.clone(), open));
+            _ = weather.changed() => {}
+            client = accept(listener.as_ref(), refuses) => if let Some(client) = client {
+                network.accepted.fetch_add(1, Ordering::SeqCst);
+                let open = Open::count(&network);
+                tokio::spawn(connection::forward(client, open));
             }
+        }
+    }
+}
+
+/// Waits for a client, or, where there is still nobody to accept it, until it is time to look again.
+async fn accept(listener: Option<&TcpListener>, refuses: bool) -> Option<TcpStream> {
+    match listener {
+        Some(listener) => listener.accept().await.ok().map(|(client, _)| client),
+        None if refuses => std::future::pending().await,
+        None => {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            None
         }
     }
 }
 
 /// One connection in the count of those that are open.
 struct Open {
-    counts: Arc<Counts>,
+    network: Arc<Network>,
     epoch: usize,
 }
 
 impl Open {
-    fn count(counts: &Arc<Counts>, epoch: usize) -> Self {
-        *counts.open.lock().unwrap().entry(epoch).or_default() += 1;
-        Self { counts: Arc::clone(counts), epoch }
+    fn count(network: &Arc<Network>) -> Self {
+        let epoch = network.weather.borrow().epoch;
+        *network.open.lock().unwrap().entry(epoch).or_default() += 1;
+        Self { network: Arc::clone(network), epoch }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let Some(open) = self.counts.open.lock().unwrap().get_mut(&self.epoch) {
+        if let Some(open) = self.network.open.lock().unwrap().get_mut(&self.epoch) {
             *open -= 1;
         }
     }
-}
-
-/// Forwards one connection until either side closes it or it is cut.
-async fn forward(client: TcpStream, upstream: SocketAddr, orders: watch::Receiver<Order>, open: Open) {
-    let mut cuts = orders.clone();
-    let forwarding = async {
-        passable(&mut orders.clone()).await?;
-        let server = TcpStream::connect(upstream).await.ok()?;
-        // Without it, small messages wait for the answer to the last one, and the proxy would be a delay of its own.
-        client.set_nodelay(true).ok()?;
-        server.set_nodelay(true).ok()?;
-        let (from_client, to_client) = client.into_split();
-        let (from_server, to_server) = server.into_split();
-        let there = pump(from_client, to_server, orders.clone());
-        let back = pump(from_server, to_client, orders);
-        tokio::join!(there, back);
-        Some(())
-    };
-    tokio::select! {
-        _ = forwarding => {}
-        _ = cuts.wait_for(|order| order.epoch != open.epoch) => {}
-    }
-}
-
-async fn pump(
-    mut from: tokio::net::tcp::OwnedReadHalf,
-    mut to: tokio::net::tcp::OwnedWriteHalf,
-    mut orders: watch::Receiver<Order>,
-) {
-    let mut chunk = vec![0; CHUNK];
-    while let Ok(length @ 1..) = from.read(&mut chunk).await {
-        // Asked after the read: what arrives while the network is down must not get through.
-        if passable(&mut orders).await.is_none() || to.write_all(&chunk[..length]).await.is_err() {
-            return;
-        }
-    }
-    // A side that has closed while the network is down is not heard of either.
-    if passable(&mut orders).await.is_some() {
-        to.shutdown().await.ok();
-    }
-}
-
-/// Waits until data may pass; none when the proxy is gone.
-async fn passable(orders: &mut watch::Receiver<Order>) -> Option<()> {
-    let fault = orders.wait_for(|order| order.fault != Fault::BlackHole).await.ok()?.fault;
-    if let Fault::Delay(time) = fault {
-        tokio::time::sleep(time).await;
-    }
-    Some(())
 }

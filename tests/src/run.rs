@@ -22,6 +22,9 @@ use std::{
 /// How long a test may take unless it says otherwise.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
+/// What makes tests reach the databases of the shared PostgreSQL server through PgBouncer, when it is `pgbouncer`.
+pub const THROUGH: &str = "SEABED_TESTS_THROUGH";
+
 /// One call of the test runner.
 #[derive(Debug)]
 pub struct Run {
@@ -115,6 +118,40 @@ pub(crate) fn postgres_folder() -> Option<PathBuf> {
     std::env::var_os("SEABED_POSTGRES_BIN").map(PathBuf::from)
 }
 
+/// A folder with PgBouncer to be used before all others.
+pub(crate) fn pgbouncer_folder() -> Option<PathBuf> {
+    std::env::var_os("SEABED_PGBOUNCER_BIN").map(PathBuf::from)
+}
+
+/// A folder with Redis to be used before all others.
+pub(crate) fn redis_folder() -> Option<PathBuf> {
+    std::env::var_os("SEABED_REDIS_BIN").map(PathBuf::from)
+}
+
+/// A folder with MongoDB's server to be used before all others.
+pub(crate) fn mongod_folder() -> Option<PathBuf> {
+    std::env::var_os("SEABED_MONGOD_BIN").map(PathBuf::from)
+}
+
+/// Where `tests/run` keeps the one that it has fetched.
+pub(crate) fn cached_mongod_folder() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
+    Some(cache?.join("seabed/mongod-6.0.5"))
+}
+
+/// Whether tests reach the databases of the shared PostgreSQL server through a pooler.
+pub(crate) fn goes_through_pgbouncer() -> bool {
+    match std::env::var_os(THROUGH) {
+        None => false,
+        Some(value) if value.is_empty() => false,
+        Some(value) => {
+            assert!(value == "pgbouncer", "{THROUGH} can be `pgbouncer`");
+            true
+        }
+    }
+}
+
 /// The service's program to be used instead of the one beside the tests.
 pub(crate) fn service_program() -> Option<PathBuf> {
     std::env::var_os("SEABED_BINARY").map(PathBuf::from)
@@ -132,6 +169,21 @@ pub fn cargo() -> Command {
         }
     }
     cargo
+}
+
+/// How often something is repeated: a few times as a rule, and many where `SEABED_TESTS_LONG` asks for the long form, as
+/// `tests/run --long` does.
+pub fn rounds(short: usize, long: usize) -> usize {
+    if is_long() { long } else { short }
+}
+
+/// How long a test with [`rounds`] may take.
+pub fn limit(short: Duration) -> Duration {
+    if is_long() { short.max(Duration::from_secs(60)) * 60 } else { short }
+}
+
+fn is_long() -> bool {
+    std::env::var_os("SEABED_TESTS_LONG").is_some()
 }
 
 /// What a test may return: nothing, or a result whose error fails it.

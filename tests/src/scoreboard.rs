@@ -25,6 +25,8 @@ pub struct Scoreboard {
 #[serde(deny_unknown_fields)]
 struct Capability {
     claim: String,
+    /// What the row asks for beyond the claim: while something is missing, it is proven in part only.
+    missing: Option<String>,
     embedded: Option<Proof>,
     full: Option<Proof>,
 }
@@ -105,6 +107,7 @@ impl Capability {
 
     fn standing(&self, passed: Option<&Passed>) -> &'static str {
         match self.proofs().map(|proof| proof.is_some_and(|proof| proof.holds(passed))) {
+            [true, true] if self.missing.is_some() => "in part",
             [true, true] => "proven",
             [true, false] if !self.is_empty_in(&self.embedded) => "embedded only",
             [false, true] if !self.is_empty_in(&self.full) => "full only",
@@ -121,6 +124,9 @@ impl Capability {
         let mut problems = Vec::new();
         if self.claim.trim().is_empty() {
             problems.push("the claim is empty");
+        }
+        if self.missing.as_ref().is_some_and(|missing| missing.trim().is_empty()) {
+            problems.push("leave out what is missing when nothing is");
         }
         if self.proofs().iter().all(|proof| matches!(proof, Some(Proof::NotApplicable(_)))) {
             problems.push("it has a meaning in at least one profile");

@@ -2,16 +2,27 @@
 
 use std::{fmt, path::Path, str::FromStr, time::Duration};
 
-use domain::{Database, Store};
+use domain::{
+    Backlog, Clock, Deviation, Difference, Documents, Pooler, Store, SystemClock,
+    document::{Dangling, collections},
+};
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement, TryGetable};
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::{
     CommandError,
-    migrate::{self, Status},
+    migrate::{self, Database, Status},
 };
-use crate::{config::Config, wiring};
+use crate::{
+    adapter::{
+        mongo_connection::MongoStatus,
+        redis_cache::{RedisCache, RedisOptions, RedisStatus},
+        redis_memory::{Eviction, RedisMemory, RedisMemoryOptions},
+    },
+    config::{CacheUse, Config},
+    wiring,
+};
 
 /// Everything that was found.
 #[derive(Debug, Serialize)]
@@ -23,7 +34,7 @@ pub struct Diagnosis {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What it is about: `database`, `redis`, `mongodb`.
+    /// What it is about: `database`, `outbox`, `cache`, `memory`, `mongodb`.
     pub store: &'static str,
     /// What was looked at.
     pub check: &'static str,
@@ -70,18 +81,22 @@ impl fmt::Display for Diagnosis {
 pub async fn examine(config: &Config) -> Diagnosis {
     let mut checks = Checks(Vec::new());
     examine_database(config, &mut checks).await;
-    for (store, set) in [("redis", config.redis_url.is_some()), ("mongodb", config.mongodb_uri.is_some())] {
-        match set {
-            true => checks.warn(store, "use", "set, and not used yet"),
-            false => checks.ok(store, "use", "not used yet"),
-        }
-    }
+    examine_cache(config, &mut checks).await;
+    examine_memory(config, &mut checks).await;
+    examine_mongodb(config, &mut checks).await;
     Diagnosis { checks: checks.0 }
 }
 
 struct Checks(Vec<Check>);
 
 const DATABASE: &str = "database";
+const CACHE: &str = "cache";
+const MEMORY: &str = "memory";
+const DOCUMENTS: &str = "documents";
+const OUTBOX: &str = "outbox";
+const MONGODB: &str = "mongodb";
+/// Longer than the service waits: that it takes too long is worth more than that it was too late.
+const CACHE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Checks {
     fn add(&mut self, store: &'static str, check: &'static str, level: Level, message: impl Into<String>) {
@@ -111,36 +126,213 @@ async fn examine_database(config: &Config, checks: &mut Checks) {
         }
         examine_space(file, checks);
     }
-    let store = match wiring::store(config).await {
+    let connected = wiring::store(config).await;
+    match wiring::pooler(config).await {
+        Ok(pooler) => match (pooler, pooler.remedy()) {
+            (_, Some(remedy)) => return checks.fail("pooler", CommandError::Pooler { remedy }),
+            (Pooler::None, _) => {}
+            (Pooler::Session, _) => checks.ok(DATABASE, "pooler", "there is one, in session mode"),
+            (_, None) => checks.ok(DATABASE, "pooler", "there is one, in transaction mode"),
+        },
+        // The store has more to say.
+        Err(error) => tracing::debug!(%error, "it cannot be told whether there is a pooler"),
+    }
+    let store = match connected {
         Ok(store) => store,
         Err(error) => return checks.fail("reachable", error),
     };
     match store.ping().await {
         Ok(health) => {
             let engine = match store.database() {
-                Database::Sqlite => "SQLite",
-                Database::Postgres => "PostgreSQL",
+                domain::Database::Sqlite => "SQLite",
+                domain::Database::Postgres => "PostgreSQL",
             };
             let message = format!("{engine} {} at {} in {}", health.version, config.database.url, ms(health.latency));
             checks.ok(DATABASE, "reachable", message);
         }
         Err(error) => checks.fail("reachable", error),
     }
-    match migrate::connect(config.database.url.reveal()).await {
+    match migrate::connect(config.database.url.reveal(), &migrate::Options::of(config)).await {
         Ok(connection) => {
             match store.database() {
-                Database::Sqlite => examine_sqlite(&connection, checks).await,
-                Database::Postgres => examine_postgres(config, &connection, checks).await,
+                domain::Database::Sqlite => examine_sqlite(&connection, checks).await,
+                domain::Database::Postgres => examine_postgres(config, &connection, checks).await,
             }
             examine_migrations(config, &connection, checks).await;
-            if let Err(error) = connection.close().await {
-                tracing::debug!(%error, "the doctor's connection was not closed cleanly");
-            }
+            connection.close().await;
         }
         Err(error) => checks.fail("reachable", error),
     }
+    examine_outbox(&store, checks).await;
     examine_pool(&store, checks);
+    let documents = wiring::documents(config, &store);
+    examine_documents(&store.clone().with_documents(documents), checks).await;
     store.close().await;
+}
+
+/// How long what was committed may wait before that is worth a word.
+const LAG: Duration = Duration::from_secs(60);
+
+/// Whatever waits, nothing is lost.
+async fn examine_outbox(store: &Store, checks: &mut Checks) {
+    let Backlog { rows, oldest, dead } = match store.backlog().await {
+        Ok(backlog) => backlog,
+        Err(error) => return checks.warn(OUTBOX, "backlog", format!("cannot be told: {error}")),
+    };
+    let lag = oldest.and_then(|oldest| (SystemClock.now().utc() - oldest.utc()).to_std().ok()).unwrap_or_default();
+    let waiting = format!("{rows} wait to be delivered, the oldest for {} s", lag.as_secs());
+    match rows {
+        0 => checks.ok(OUTBOX, "backlog", "nothing waits to be delivered"),
+        _ if lag < LAG => checks.ok(OUTBOX, "backlog", waiting),
+        _ => checks.warn(OUTBOX, "backlog", format!("{waiting}: does the service run, and reach the documents?")),
+    }
+    match dead {
+        0 => checks.ok(OUTBOX, "dead", "no document was given up"),
+        _ => {
+            let message = format!("{dead} documents were refused and given up: `seabed outbox status` says why");
+            checks.warn(OUTBOX, "dead", message);
+        }
+    }
+}
+
+/// What belongs to records that are gone harms nobody, and is of no use.
+async fn examine_documents(store: &Store, checks: &mut Checks) {
+    match store.dangling().await {
+        Ok(dangling) if dangling.is_empty() => {
+            checks.ok(DOCUMENTS, "records", "all documents belong to records that are there")
+        }
+        Ok(dangling) => {
+            let told = dangling.iter().map(|Dangling { collection, field, documents, records }| {
+                let records = records.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                format!("{documents} of {collection} belong by {field} to what is not there: {records}")
+            });
+            checks.warn(DOCUMENTS, "records", told.collect::<Vec<_>>().join("; "));
+        }
+        Err(error) => checks.warn(DOCUMENTS, "records", format!("cannot be told: {error}")),
+    }
+}
+
+/// Whatever is wrong with it, the service serves without it.
+async fn examine_cache(config: &Config, checks: &mut Checks) {
+    let options = match (config.cache.is_used, wiring::redis_options(config)) {
+        (CacheUse::Off, _) => return checks.ok(CACHE, "use", "off: the database is always read"),
+        (CacheUse::On, None) => {
+            let message = format!("in this process, up to {} MiB", config.cache.max_bytes >> 20);
+            return checks.ok(CACHE, "use", message);
+        }
+        (CacheUse::On, Some(options)) => options,
+    };
+    let address = config.redis_url.as_ref().map(ToString::to_string).unwrap_or_default();
+    let cache = RedisCache::new(&RedisOptions { timeout: CACHE_TIMEOUT, ..options });
+    let RedisStatus { version, latency, max_memory, policy, refused } = match cache.status().await {
+        Ok(status) => status,
+        Err(error) => {
+            return checks.warn(
+                CACHE,
+                "reachable",
+                format!("Redis at {address}: {error}; the database is read instead"),
+            );
+        }
+    };
+    let found = format!("Redis {version} at {address} in {}", ms(latency));
+    match latency > config.cache.timeout {
+        true => checks.warn(CACHE, "reachable", format!("{found}, which is longer than REDIS_TIMEOUT")),
+        false => checks.ok(CACHE, "reachable", found),
+    }
+    let memory = max_memory >> 20;
+    match (policy.as_str(), max_memory) {
+        ("noeviction", 0) => checks.ok(CACHE, "memory", "no limit, nothing is evicted"),
+        ("noeviction", _) => {
+            let message = format!("{memory} MiB, noeviction: once they are full, nothing new is kept");
+            checks.warn(CACHE, "memory", message);
+        }
+        (_, 0) => checks.ok(CACHE, "memory", format!("no limit, so that {policy} evicts nothing")),
+        _ => checks.ok(CACHE, "memory", format!("{memory} MiB, {policy}: copies may be evicted, and are read again")),
+    }
+    match refused.as_slice() {
+        [] => checks.ok(CACHE, "privileges", "all that are needed"),
+        refused => checks.warn(CACHE, "privileges", format!("the user may not run {}", refused.join(", "))),
+    }
+}
+
+/// Sessions and temporary data are nowhere else.
+async fn examine_memory(config: &Config, checks: &mut Checks) {
+    let Some(options) = wiring::redis_memory_options(config) else {
+        let message = "sessions and temporary data are in this process, and end with it";
+        return checks.ok(MEMORY, "use", message);
+    };
+    let address = config.memory.url.as_ref().map(ToString::to_string).unwrap_or_default();
+    let redis = RedisMemory::new(&RedisMemoryOptions { timeout: CACHE_TIMEOUT, ..options });
+    let Eviction { max_memory, policy } = match redis.eviction().await {
+        Ok(eviction) => eviction,
+        Err(error) => {
+            let message = format!("Redis at {address}: {error}; what needs sessions or temporary data fails");
+            return checks.warn(MEMORY, "reachable", message);
+        }
+    };
+    checks.ok(MEMORY, "reachable", format!("Redis at {address}"));
+    let memory = max_memory >> 20;
+    match (policy.as_str(), max_memory) {
+        ("noeviction", 0) => checks.ok(MEMORY, "eviction", "no limit, nothing is evicted"),
+        ("noeviction", _) => {
+            let message =
+                format!("{memory} MiB, noeviction: nothing is lost, and once they are full nothing is taken in");
+            checks.ok(MEMORY, "eviction", message);
+        }
+        (_, 0) => checks.ok(MEMORY, "eviction", format!("no limit, so that {policy} evicts nothing")),
+        // All of it has a time to live, so that the policies for what has one do not spare it either.
+        _ => {
+            let message = format!(
+                "{memory} MiB, {policy}: sessions and temporary data may be evicted; \
+                 let REDIS_DATA_URL name a server with the policy noeviction"
+            );
+            checks.warn(MEMORY, "eviction", message);
+        }
+    }
+}
+
+/// The service serves without it, and keeps what is to be logged until it is back.
+async fn examine_mongodb(config: &Config, checks: &mut Checks) {
+    let Some(documents) = wiring::mongo_documents(config) else {
+        return checks.ok(MONGODB, "use", "none: documents are in the database");
+    };
+    for (name, connection) in documents.connections() {
+        let address = name.map_or(config.documents.uri.as_ref(), |name| config.documents.named.get(name));
+        let named = name.map(|name| format!("{name:?} ")).unwrap_or_default();
+        let server = format!("{named}MongoDB at {}", address.map(ToString::to_string).unwrap_or_default());
+        let status = match connection.status().await {
+            Ok(status) => status,
+            Err(error) => {
+                checks.warn(MONGODB, "reachable", format!("{server}: {error}; what needs documents fails"));
+                continue;
+            }
+        };
+        let MongoStatus { version, latency, is_replica_set } = status;
+        checks.ok(MONGODB, "reachable", format!("{version} at {server} in {}", ms(latency)));
+        match is_replica_set {
+            true => checks.ok(MONGODB, "server", "a replica set: several documents can be written at once"),
+            false => {
+                let message = "no replica set: writing several documents at once fails";
+                checks.warn(MONGODB, "server", message);
+            }
+        }
+    }
+    match documents.drift(&collections()).await {
+        Ok(differences) if differences.is_empty() => checks.ok(MONGODB, "indexes", "all that are declared"),
+        Ok(differences) => {
+            let differences = differences.iter().map(|Difference { collection, what, how }| {
+                let how = match how {
+                    Deviation::Missing => "missing",
+                    Deviation::Undeclared => "undeclared",
+                    Deviation::Different => "different",
+                };
+                format!("{collection}.{what} is {how}")
+            });
+            checks.warn(MONGODB, "indexes", differences.collect::<Vec<_>>().join(", "));
+        }
+        Err(error) => checks.warn(MONGODB, "indexes", format!("cannot be told: {error}")),
+    }
+    documents.close().await;
 }
 
 fn ms(duration: Duration) -> String {
@@ -232,16 +424,21 @@ async fn examine_postgres(config: &Config, connection: &DatabaseConnection, chec
     }
 }
 
-async fn examine_migrations(config: &Config, connection: &DatabaseConnection, checks: &mut Checks) {
+async fn examine_migrations(config: &Config, connection: &Database, checks: &mut Checks) {
     let standings = match migrate::status(connection).await {
         Ok(standings) => standings,
         Err(error) => return checks.fail("migrations", error),
     };
+    for standing in &standings {
+        if let Some(problem) = &standing.problem {
+            checks.add(DATABASE, "migrations", Level::Fail, format!("{} {problem}", standing.name));
+        }
+    }
     let pending = standings.iter().filter(|standing| standing.status == Status::Pending).count();
     let found = format!("{} applied, {pending} pending", standings.len() - pending);
     if pending == 0 {
         checks.ok(DATABASE, "migrations", found);
-    } else if wiring::may_migrate(config, &standings) {
+    } else if migrate::may_migrate(config, &standings) {
         checks.warn(DATABASE, "migrations", format!("{found}: they run when the service starts"));
     } else {
         let message = format!("{found}: run `seabed migrate up`, the service does not start without them");

@@ -1,7 +1,9 @@
 //! `entity refresh` and `entity check`: the generated crate never drifts from the migrations.
 //!
 //! Both migrate a scratch database, read its schema and generate from it what `sea-orm-cli generate entity -l
-//! --entity-format dense --er-diagram` generates, to the byte, whether the scratch database is SQLite or PostgreSQL.
+//! --entity-format dense --er-diagram` and `cargo fmt` make of PostgreSQL, to the byte, whether the scratch database is
+//! SQLite or PostgreSQL. Of SQLite, `sea-orm-cli` itself makes a little less: it takes the columns of a partial unique
+//! index for unique, and relations come in another order.
 
 mod folder;
 mod render;

@@ -2,10 +2,13 @@
 
 use std::{error::Error as _, io, net::SocketAddr, process::ExitCode};
 
-use domain::{Error, Unavailable};
-
-use super::{entity::EntityError, migrate::MigrateError};
+use super::{
+    entity::EntityError,
+    migrate::{MigrateError, Step, is_forbidden},
+    signal::Signal,
+};
 use crate::config::{ConfigError, ConfigErrors};
+use domain::{Error, Unavailable};
 
 /// Why a command was refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +36,12 @@ pub enum CommandError {
     /// The embedded database holds tables of another program.
     #[error("the file of the database holds tables that are not ours")]
     ForeignDatabase,
+    /// What stands before the database keeps the service from working.
+    #[error("{remedy}")]
+    Pooler {
+        /// What it has to be instead.
+        remedy: &'static str,
+    },
     /// Nothing can be listened on there.
     #[error("{address} cannot be listened on: {source}")]
     Listen {
@@ -66,7 +75,7 @@ pub enum Exit {
     Done = 0,
     /// It failed, or a check found something.
     Failed = 1,
-    /// It was not understood.
+    /// It was not understood, or migrations do not pass the lint.
     Usage = 2,
     /// Something that it needs cannot be reached (`EX_UNAVAILABLE`).
     Unavailable = 69,
@@ -76,6 +85,10 @@ pub enum Exit {
     Permission = 77,
     /// A setting is wrong (`EX_CONFIG`).
     Configuration = 78,
+    /// Somebody pressed Ctrl-C: 128 and the number of the signal, as shells have it.
+    Interrupted = 130,
+    /// It was told to end.
+    Terminated = 143,
 }
 
 impl From<Exit> for ExitCode {
@@ -89,7 +102,9 @@ impl CommandError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Config(errors) if errors.0.iter().all(|error| matches!(error, ConfigError::File { .. })) => Exit::Io,
-            Self::Config(_) | Self::PendingMigrations { .. } | Self::ForeignDatabase => Exit::Configuration,
+            Self::Config(_) | Self::PendingMigrations { .. } | Self::ForeignDatabase | Self::Pooler { .. } => {
+                Exit::Configuration
+            }
             Self::NotConfirmed { .. } | Self::RefusedInProduction { .. } => Exit::Permission,
             Self::Io(_) => Exit::Io,
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
@@ -109,6 +124,15 @@ impl CommandError {
             Exit::Io => "io",
             Exit::Permission => "not_permitted",
             Exit::Configuration => "configuration",
+            Exit::Interrupted | Exit::Terminated => "interrupted",
+        }
+    }
+
+    /// The migrations that were applied or rolled back before it went wrong, and stay so.
+    pub fn completed(&self) -> &[Step] {
+        match self {
+            Self::Migrate(error) => error.completed(),
+            _ => &[],
         }
     }
 
@@ -116,6 +140,9 @@ impl CommandError {
     pub fn lines(&self) -> Vec<String> {
         match self {
             Self::Config(ConfigErrors(errors)) => errors.iter().map(ToString::to_string).collect(),
+            Self::Migrate(MigrateError::Refused { problems }) => {
+                problems.iter().map(|(name, problem)| format!("{name} {problem}")).collect()
+            }
             _ => {
                 let mut line = self.to_string();
                 let mut cause = self.source();
@@ -139,6 +166,7 @@ impl CommandError {
             Self::PendingMigrations { .. } => "Run `seabed migrate up`, or set MIGRATE_ON_START=always.",
             Self::ForeignDatabase => "Name another file in DATABASE_URL.",
             Self::NotConfirmed { .. } => "Add --yes if that is meant.",
+            Self::Migrate(MigrateError::Ended { .. }) => "Run it again to go on from there.",
             Self::RefusedInProduction { .. } => "Made-up data is for development: check PROFILE and DATABASE_URL.",
             Self::Listen { .. } => "Set LISTEN to an address of this machine and a free port.",
             Self::Domain(Error::Unavailable { reason: Unavailable::Authentication, .. }) => {
@@ -156,7 +184,8 @@ fn exit_of_domain(error: &Error) -> Exit {
     match error {
         Error::Unavailable { reason: Unavailable::Authentication, .. } => Exit::Permission,
         Error::Unavailable { reason: Unavailable::ReadOnly | Unavailable::DiskFull, .. } => Exit::Io,
-        Error::Unavailable { .. } | Error::UnknownOutcome(_) => Exit::Unavailable,
+        Error::Unavailable { .. } | Error::MemoryUnavailable(_) | Error::UnknownOutcome(_) => Exit::Unavailable,
+        Error::Documents(error) if error.is_passing() => Exit::Unavailable,
         _ => Exit::Failed,
     }
 }
@@ -165,7 +194,25 @@ fn exit_of_migrate(error: &MigrateError) -> Exit {
     match error {
         MigrateError::Url(_) | MigrateError::UnknownDatabase => Exit::Configuration,
         MigrateError::Connect { .. } => Exit::Unavailable,
-        MigrateError::NotConfirmed { .. } | MigrateError::RefusedInProduction { .. } => Exit::Permission,
+        MigrateError::Credentials { .. }
+        | MigrateError::NotConfirmed { .. }
+        | MigrateError::NotNamed { .. }
+        | MigrateError::NeverAllowed { .. }
+        | MigrateError::OtherDatabase { .. } => Exit::Permission,
+        MigrateError::Ended { signal, .. } | MigrateError::NotCancelled { signal } => match signal {
+            Signal::Interrupt => Exit::Interrupted,
+            Signal::Terminate => Exit::Terminated,
+        },
+        MigrateError::Step { source, .. }
+        | MigrateError::History(source)
+        | MigrateError::Install(source)
+        | MigrateError::Lock(source)
+        | MigrateError::Empty(source)
+            if is_forbidden(source) =>
+        {
+            Exit::Permission
+        }
+        MigrateError::Busy { .. } | MigrateError::Contended { .. } | MigrateError::LockLost { .. } => Exit::Unavailable,
         MigrateError::UnknownVersion { .. } | MigrateError::Name { .. } => Exit::Usage,
         MigrateError::File { .. } => Exit::Io,
         _ => Exit::Failed,
@@ -177,6 +224,7 @@ fn exit_of_entity(error: &EntityError) -> Exit {
         EntityError::Url(_) | EntityError::UnknownDatabase { .. } => Exit::Configuration,
         EntityError::Connect(_) => Exit::Unavailable,
         EntityError::Create(_) => Exit::Permission,
+        EntityError::Interrupted => Exit::Interrupted,
         EntityError::NoFolder { .. } | EntityError::File { .. } => Exit::Io,
         _ => Exit::Failed,
     }

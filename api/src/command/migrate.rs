@@ -1,25 +1,57 @@
 //! `migrate`: takes a database along the history of the schema, and writes the start of its next step.
 //!
-//! The same verbs as `sea-orm-cli migrate`, without a cargo at hand, and with a say in what destroys data: nothing goes
-//! down without being confirmed, and a production database is never emptied.
+//! The same verbs and the same history as `sea-orm-cli migrate`, without a cargo at hand, and with what that lacks: one
+//! migrator at a time, however many start; a log of who applied what, from which source; a limit to how long anybody
+//! waits behind a migration; a say in what loses data (see [`Consent`]); and an end that leaves nothing in doubt when
+//! somebody presses Ctrl-C, or the process is gone.
 
+mod checksum;
 mod connection;
+mod consent;
 mod empty;
+mod error;
+mod fault;
 mod generate;
+pub mod lint;
+mod lock;
+mod log;
+mod options;
+mod plan;
 mod report;
+mod standing;
+mod start;
+mod step;
+mod tables;
+mod who;
 
 use std::{
-    fmt, io,
+    fmt,
     path::PathBuf,
-    time::{Instant, SystemTime},
+    pin::{Pin, pin},
+    time::{Duration, SystemTime},
 };
 
-use migration::{Migrator, MigratorTrait};
-use sea_orm_migration::{DbErr, sea_orm::DatabaseConnection};
-
-pub use connection::connect;
+pub(crate) use connection::name_of;
+pub use connection::{Database, connect};
+pub use consent::Consent;
+pub use error::{Cancelled, MigrateError};
+pub(crate) use fault::is_forbidden;
 pub use generate::{Generated, generate};
-pub use report::{Direction, Output, Standing, Status, Step};
+pub use options::{Options, Program};
+pub use plan::{Plan, PlannedStep, plan};
+pub use report::{Direction, Output, Step};
+pub use standing::{Begun, Problem, Record, Standing, Status, status};
+pub(crate) use start::may_migrate;
+pub use start::prepare_schema;
+
+use migration::{Migrator, MigratorTrait};
+use sea_orm_migration::sea_orm::DbBackend;
+
+use super::signal::Signal;
+use connection::Place;
+use lock::Lock;
+use log::Action;
+use step::{Runner, unrecorded};
 
 /// The verbs under `migrate`.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -35,197 +67,230 @@ pub enum MigrateCommand {
         /// How many
         #[arg(short, long = "num", value_name = "COUNT", default_value_t = 1)]
         number: u32,
-        /// Confirm that data may be lost
-        #[arg(long)]
-        yes: bool,
     },
     /// Go up or down until exactly the migrations up to a version are applied
     To {
         /// Name of the last migration to be applied, or the start of it
         version: String,
-        /// Confirm that data may be lost, if the way leads down
-        #[arg(long)]
-        yes: bool,
     },
-    /// List all migrations, and whether each is applied
+    /// List all migrations, whether each is applied, by whom, and what keeps from going on
     Status,
+    /// Take the file of a migration that was edited for what was applied
+    Accept {
+        /// Its name, or the start of it
+        version: String,
+    },
     /// Drop everything in the database, then apply all migrations
-    Fresh {
-        /// Confirm that all data will be lost
-        #[arg(long)]
-        yes: bool,
-    },
+    Fresh,
     /// Roll back all applied migrations, then apply all
-    Refresh {
-        /// Confirm that all data will be lost
-        #[arg(long)]
-        yes: bool,
-    },
+    Refresh,
     /// Roll back all applied migrations
-    Reset {
-        /// Confirm that all data will be lost
+    Reset,
+    /// Show what `up` or `down` would run, lock and lose, without running it
+    Plan {
+        /// The way down, not up
         #[arg(long)]
-        yes: bool,
+        down: bool,
+        /// How many [default: all up, one down]
+        #[arg(short, long = "num", value_name = "COUNT")]
+        number: Option<u32>,
+    },
+    /// Tell what is dangerous about migrations, and what to do in its place
+    Lint {
+        /// Files or folders of plain SQL [default: the migrations of this program]
+        paths: Vec<PathBuf>,
     },
     /// Write the start of a new migration, and enter it in the list
     Generate {
         /// What it does, such as "add avatar to users"
         name: String,
-        /// Source folder of the migration crate
-        #[arg(short, long, value_name = "FOLDER", default_value = "migration/src")]
-        out: PathBuf,
+        /// Source folder of the migration crate [default: MIGRATION_DIR]
+        #[arg(short, long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
     },
+}
+
+impl MigrateCommand {
+    /// Whether the schema is as the program needs it when it is done.
+    pub(crate) fn makes_schema(&self) -> bool {
+        match self {
+            Self::Up { number: None } | Self::Fresh | Self::Refresh => true,
+            Self::Up { number: Some(_) }
+            | Self::To { .. }
+            | Self::Down { .. }
+            | Self::Reset
+            | Self::Status
+            | Self::Accept { .. }
+            | Self::Plan { .. }
+            | Self::Lint { .. }
+            | Self::Generate { .. } => false,
+        }
+    }
+
+    /// The verb, if what it does loses data.
+    fn loses_data(&self) -> Option<&'static str> {
+        match self {
+            Self::Down { .. } => Some("down"),
+            Self::Fresh => Some("fresh"),
+            Self::Refresh => Some("refresh"),
+            Self::Reset => Some("reset"),
+            // It depends on where the database stands.
+            Self::To { .. }
+            | Self::Up { .. }
+            | Self::Status
+            | Self::Accept { .. }
+            | Self::Plan { .. }
+            | Self::Lint { .. }
+            | Self::Generate { .. } => None,
+        }
+    }
 }
 
 /// What the verbs depend on.
 pub struct Context<'a> {
     /// The database: `postgres://` or `sqlite://`.
     pub database_url: &'a str,
-    /// Whether it is one that must not be emptied.
-    pub production: bool,
+    /// How migrations are run, and which.
+    pub options: Options,
+    /// Source folder of the migration crate.
+    pub folder: PathBuf,
+    /// What was said about losing data.
+    pub consent: Consent<'a>,
     /// The time that a new migration is named after.
     pub now: SystemTime,
 }
 
 impl fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { database_url: _, production, now } = self;
+        let Self { database_url: _, options, folder, consent, now } = self;
         f.debug_struct("Context")
             .field("database_url", &"***")
-            .field("production", production)
+            .field("options", options)
+            .field("folder", folder)
+            .field("consent", consent)
             .field("now", now)
             .finish()
     }
 }
 
-/// Why a verb was refused, or failed.
-#[derive(Debug, thiserror::Error)]
-pub enum MigrateError {
-    #[error("the database URL cannot be read: it should look like postgres://user:password@host:5432/database")]
-    Url(#[source] sqlx::Error),
-    #[error("migrations run on postgres:// and sqlite:// only, and the database URL is neither")]
-    UnknownDatabase,
-    #[error("{database} cannot be opened: check the database URL, and whether the server runs")]
-    Connect {
-        database: String,
-        #[source]
-        source: sqlx::Error,
-    },
-    #[error("`migrate {verb}` loses data: add --yes if that is meant")]
-    NotConfirmed { verb: &'static str },
-    #[error("`migrate {verb}` empties the database, which is refused in production: write a migration instead")]
-    RefusedInProduction { verb: &'static str },
-    #[error("no single migration is called {version}: {}", suggestion(near))]
-    UnknownVersion { version: String, near: Vec<String> },
-    #[error("{name} could not be {}, after {} others: correct it and run again", direction.done(), completed.len())]
-    Step {
-        name: String,
-        direction: Direction,
-        completed: Vec<Step>,
-        #[source]
-        source: DbErr,
-    },
-    #[error("the history of the database cannot be read or does not fit: see `migrate status`")]
-    History(#[source] DbErr),
-    #[error("the database could not be emptied; it is as it was")]
-    Empty(#[source] DbErr),
-    #[error("{name:?} cannot name a migration: use a-z, 0-9, space, - and _, and at least one letter")]
-    Name { name: String },
-    #[error("{} has no place for a new {missing}: add it by hand", path.display())]
-    Layout { path: PathBuf, missing: &'static str },
-    #[error("{} cannot be read or written", path.display())]
-    File {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-}
+/// How long to wait for what was cancelled to end: longer than SQLite waits for the lock of another process.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-fn suggestion(near: &[String]) -> String {
-    if near.is_empty() {
-        "`migrate status` lists them".to_owned()
-    } else {
-        format!("did you mean {}?", near.join(", "))
-    }
-}
-
-/// Runs a verb of `migrate`.
+/// Runs a verb of `migrate`, until it is done or somebody asks for the end: then the statement that runs is cancelled and
+/// its migration undone, and those before it stay.
 ///
 /// # Errors
 ///
-/// If the verb is not permitted, which is found out before the database is touched; if the database cannot be reached;
-/// or as the function of that verb.
-pub async fn run(command: MigrateCommand, context: &Context<'_>) -> Result<Output, MigrateError> {
-    let production = context.production;
-    match &command {
-        MigrateCommand::Down { yes, .. } => permit("down", *yes, production)?,
-        MigrateCommand::Fresh { yes } => permit("fresh", *yes, production)?,
-        MigrateCommand::Refresh { yes } => permit("refresh", *yes, production)?,
-        MigrateCommand::Reset { yes } => permit("reset", *yes, production)?,
-        MigrateCommand::Generate { name, out } => return generate(name, out, context.now).map(Output::Generated),
-        MigrateCommand::Up { .. } | MigrateCommand::To { .. } | MigrateCommand::Status => {}
+/// If the verb is not permitted, which is found out before the database is touched; if the database cannot be reached; if
+/// somebody asked for the end; or as the function of that verb.
+pub async fn run(
+    command: MigrateCommand,
+    context: &Context<'_>,
+    asked_to_end: impl Future<Output = Signal>,
+) -> Result<Output, MigrateError> {
+    if let MigrateCommand::Generate { name, out } = &command {
+        let folder = out.as_ref().unwrap_or(&context.folder);
+        return generate(name, folder, context.now).map(Output::Generated);
     }
-    let database = connect(context.database_url).await?;
-    let outcome = match command {
-        MigrateCommand::Up { number } => up(&database, number).await.map(Output::Steps),
-        MigrateCommand::Down { number, yes } => down(&database, Some(number), yes, production).await.map(Output::Steps),
-        MigrateCommand::To { version, yes } => to(&database, &version, yes, production).await.map(Output::Steps),
-        MigrateCommand::Status => status(&database).await.map(Output::Status),
-        MigrateCommand::Fresh { yes } => fresh(&database, yes, production).await.map(Output::Steps),
-        MigrateCommand::Refresh { yes } => refresh(&database, yes, production).await.map(Output::Steps),
-        MigrateCommand::Reset { yes } => reset(&database, yes, production).await.map(Output::Steps),
-        MigrateCommand::Generate { name, out } => generate(&name, &out, context.now).map(Output::Generated),
+    if let MigrateCommand::Lint { paths } = &command {
+        return lint::lint(paths).await.map(Output::Lint);
+    }
+    let place = Place::read(context.database_url)?;
+    if let MigrateCommand::Plan { down, number } = command
+        && place.is_missing()
+    {
+        let names = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+        let names = if down { Vec::new() } else { first(names, number) };
+        return Ok(Output::Plan(plan(&names, Direction::Up, DbBackend::Sqlite).await));
+    }
+    if let Some(verb) = command.loses_data() {
+        context.consent.permit(verb, &place.name())?;
+    }
+    let mut asked_to_end = pin!(asked_to_end);
+    let database = tokio::select! {
+        opened = place.open(&context.options) => opened?,
+        signal = &mut asked_to_end => return Err(MigrateError::ended(signal)),
     };
-    if let Err(error) = database.close().await {
-        tracing::warn!(%error, "the migrated database was not closed cleanly");
+    let outcome = {
+        let mut work = pin!(work(command, &database, context));
+        tokio::select! {
+            outcome = &mut work => outcome,
+            signal = asked_to_end => end(signal, &database, work).await,
+        }
+    };
+    if !matches!(outcome, Err(MigrateError::NotCancelled { .. })) {
+        database.close().await;
     }
     outcome
 }
 
-/// Whether a verb that destroys data may run.
-///
-/// # Errors
-///
-/// In production, if the verb empties the database; anywhere, if it is not confirmed.
-fn permit(verb: &'static str, confirmed: bool, production: bool) -> Result<(), MigrateError> {
-    if production && verb != "down" {
-        Err(MigrateError::RefusedInProduction { verb })
-    } else if !confirmed {
-        Err(MigrateError::NotConfirmed { verb })
-    } else {
-        Ok(())
+async fn work(command: MigrateCommand, database: &Database, context: &Context<'_>) -> Result<Output, MigrateError> {
+    let consent = context.consent;
+    let steps = match command {
+        MigrateCommand::Up { number } => up(database, number).await?,
+        MigrateCommand::Down { number } => down(database, Some(number), consent).await?,
+        MigrateCommand::To { version } => to(database, &version, consent).await?,
+        MigrateCommand::Fresh => fresh(database, consent).await?,
+        MigrateCommand::Refresh => refresh(database, consent).await?,
+        MigrateCommand::Reset => reset(database, consent).await?,
+        MigrateCommand::Status => return status(database).await.map(Output::Status),
+        MigrateCommand::Plan { down, number } => return planned(database, down, number).await.map(Output::Plan),
+        MigrateCommand::Lint { paths } => return lint::lint(&paths).await.map(Output::Lint),
+        MigrateCommand::Accept { version } => {
+            return accept(database, &version).await.map(|accepted| Output::Accepted { accepted });
+        }
+        MigrateCommand::Generate { name, out } => {
+            let folder = out.as_ref().unwrap_or(&context.folder);
+            return generate(&name, folder, context.now).map(Output::Generated);
+        }
+    };
+    Ok(Output::Steps(steps))
+}
+
+/// Cancels what runs and waits until it has ended, so that what is told about it is so.
+async fn end(
+    signal: Signal,
+    database: &Database,
+    work: Pin<&mut impl Future<Output = Result<Output, MigrateError>>>,
+) -> Result<Output, MigrateError> {
+    database.end(signal);
+    let cancelled = async {
+        tokio::select! {
+            outcome = work => outcome,
+            never = database.cancel() => match never {},
+        }
+    };
+    match tokio::time::timeout(PATIENCE, cancelled).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error @ MigrateError::Ended { .. })) => Err(error),
+        // Cancelled before the first step.
+        Ok(Err(_)) => Err(MigrateError::ended(signal)),
+        Err(_) => Err(MigrateError::NotCancelled { signal }),
     }
 }
 
-/// Applies pending migrations, all or a number of them.
+/// Applies pending migrations, all or a number of them; while another migrator does, it waits, and applies what is left.
 ///
 /// # Errors
 ///
-/// If the history does not fit this program, or a migration fails; those before it stay applied.
-pub async fn up(database: &DatabaseConnection, number: Option<u32>) -> Result<Vec<Step>, MigrateError> {
-    let mut steps = Vec::new();
-    let pending = names(Status::Pending, database).await?;
-    take(database, Direction::Up, first(pending, number), &mut steps).await?;
-    Ok(steps)
+/// If a migration is not what was applied or has no place in the order, or one fails; those before it stay applied.
+pub async fn up(database: &Database, number: Option<u32>) -> Result<Vec<Step>, MigrateError> {
+    let standings = status(database).await?;
+    refuse(&standings, |_| true)?;
+    if pending(&standings, number).is_empty() {
+        return adopt(database, &standings).await.map(|()| Vec::new());
+    }
+    alone(database, async |runner, steps| go_up(runner, number, steps).await).await
 }
 
 /// Rolls back applied migrations, all or a number of them, the latest first.
 ///
 /// # Errors
 ///
-/// If it is not confirmed, the history does not fit this program, or a migration fails; those before it stay rolled
-/// back.
-pub async fn down(
-    database: &DatabaseConnection,
-    number: Option<u32>,
-    confirmed: bool,
-    production: bool,
-) -> Result<Vec<Step>, MigrateError> {
-    permit("down", confirmed, production)?;
-    let mut steps = Vec::new();
-    let applied = names(Status::Applied, database).await?.into_iter().rev().collect();
-    take(database, Direction::Down, first(applied, number), &mut steps).await?;
-    Ok(steps)
+/// If it is not permitted, one is applied that this program does not have, or one fails; those before it stay rolled back.
+pub async fn down(database: &Database, number: Option<u32>, consent: Consent<'_>) -> Result<Vec<Step>, MigrateError> {
+    consent.permit("down", database.name())?;
+    alone(database, async |runner, steps| go_down(runner, number, steps).await).await
 }
 
 /// Goes down or up until the migrations up to a version are applied, and no others. The start of a name will do, if it
@@ -233,100 +298,164 @@ pub async fn down(
 ///
 /// # Errors
 ///
-/// If no migration is called that; if the way leads down and that is not confirmed; and as [`up`] and [`down`].
-pub async fn to(
-    database: &DatabaseConnection,
-    version: &str,
-    confirmed: bool,
-    production: bool,
-) -> Result<Vec<Step>, MigrateError> {
-    let standings = status(database).await?;
-    let names: Vec<&str> = standings.iter().map(|standing| standing.name.as_str()).collect();
-    let target = position(&names, version)?;
-    let (wanted, unwanted) = standings.split_at(target + 1);
-    let select = |part: &[Standing], status| -> Vec<String> {
-        part.iter().filter(|standing| standing.status == status).map(|standing| standing.name.clone()).collect()
+/// If no migration is called that; if the way leads down and that is not permitted; and as [`up`] and [`down`].
+pub async fn to(database: &Database, version: &str, consent: Consent<'_>) -> Result<Vec<Step>, MigrateError> {
+    let find = async || {
+        let way = Way::to(version, status(database).await?)?;
+        if !way.down.is_empty() {
+            consent.permit("to", database.name())?;
+        }
+        Ok::<_, MigrateError>(way)
     };
-    let below: Vec<String> = select(unwanted, Status::Applied).into_iter().rev().collect();
-    if !below.is_empty() {
-        permit("down", confirmed, production)?;
+    let way = find().await?;
+    if way.down.is_empty() && way.up.is_empty() {
+        return Ok(Vec::new());
     }
-    let mut steps = Vec::new();
-    take(database, Direction::Down, below, &mut steps).await?;
-    take(database, Direction::Up, select(wanted, Status::Pending), &mut steps).await?;
-    Ok(steps)
+    alone(database, async |runner, steps| {
+        let Way { down, up } = find().await?;
+        runner.take(Direction::Down, down, steps).await?;
+        runner.take(Direction::Up, up, steps).await
+    })
+    .await
 }
 
-/// Lists all migrations, and whether each is applied; writes nothing, so that a role without rights to may ask.
+/// Drops everything in the database, whoever made it, and applies all migrations. What was logged about migrations stays.
 ///
 /// # Errors
 ///
-/// If a migration is applied that this program does not have.
-pub async fn status(database: &DatabaseConnection) -> Result<Vec<Standing>, MigrateError> {
-    let migrations = Migrator::get_migration_with_status_read_only(database).await.map_err(MigrateError::History)?;
-    Ok(migrations
-        .iter()
-        .map(|migration| Standing {
-            name: migration.name().to_owned(),
-            status: match migration.status() {
-                sea_orm_migration::MigrationStatus::Applied => Status::Applied,
-                sea_orm_migration::MigrationStatus::Pending => Status::Pending,
-            },
-        })
-        .collect())
-}
-
-/// Drops everything in the database, whoever made it, and applies all migrations.
-///
-/// # Errors
-///
-/// In production; if it is not confirmed; and as [`up`].
-pub async fn fresh(
-    database: &DatabaseConnection,
-    confirmed: bool,
-    production: bool,
-) -> Result<Vec<Step>, MigrateError> {
-    permit("fresh", confirmed, production)?;
-    let dropped = empty::empty(database).await.map_err(MigrateError::Empty)?;
-    tracing::info!(dropped, "database emptied");
-    up(database, None).await
+/// If it is not permitted; and as [`up`].
+pub async fn fresh(database: &Database, consent: Consent<'_>) -> Result<Vec<Step>, MigrateError> {
+    consent.permit("fresh", database.name())?;
+    alone(database, async |runner, steps| {
+        let dropped = empty::empty(database, database.tables().ours()).await.map_err(MigrateError::Empty)?;
+        tracing::info!(dropped, "database emptied");
+        install(database).await?;
+        go_up(runner, None, steps).await
+    })
+    .await
 }
 
 /// Rolls back all applied migrations, then applies all.
 ///
 /// # Errors
 ///
-/// In production; if it is not confirmed; and as [`down`] and [`up`].
-pub async fn refresh(
-    database: &DatabaseConnection,
-    confirmed: bool,
-    production: bool,
-) -> Result<Vec<Step>, MigrateError> {
-    permit("refresh", confirmed, production)?;
-    let mut steps = down(database, None, confirmed, production).await?;
-    steps.extend(up(database, None).await?);
-    Ok(steps)
+/// If it is not permitted; and as [`down`] and [`up`].
+pub async fn refresh(database: &Database, consent: Consent<'_>) -> Result<Vec<Step>, MigrateError> {
+    consent.permit("refresh", database.name())?;
+    alone(database, async |runner, steps| {
+        go_down(runner, None, steps).await?;
+        go_up(runner, None, steps).await
+    })
+    .await
 }
 
-/// Rolls back all applied migrations, and forgets that there were any.
+/// Rolls back all applied migrations, and forgets that there were any, but for the log.
 ///
 /// # Errors
 ///
-/// In production; if it is not confirmed; and as [`down`].
-pub async fn reset(
-    database: &DatabaseConnection,
-    confirmed: bool,
-    production: bool,
-) -> Result<Vec<Step>, MigrateError> {
-    permit("reset", confirmed, production)?;
-    let steps = down(database, None, confirmed, production).await?;
-    Migrator::uninstall(database).await.map_err(MigrateError::History)?;
-    Ok(steps)
+/// If it is not permitted; and as [`down`].
+pub async fn reset(database: &Database, consent: Consent<'_>) -> Result<Vec<Step>, MigrateError> {
+    consent.permit("reset", database.name())?;
+    alone(database, async |runner, steps| {
+        go_down(runner, None, steps).await?;
+        let dropped = database.tables().execute(&**database, "DROP TABLE IF EXISTS {history}", []).await;
+        dropped.map(|_| ()).map_err(MigrateError::History)
+    })
+    .await
 }
 
-async fn names(status: Status, database: &DatabaseConnection) -> Result<Vec<String>, MigrateError> {
-    let standings = self::status(database).await?;
-    Ok(standings.into_iter().filter(|standing| standing.status == status).map(|standing| standing.name).collect())
+/// Takes what an edited migration is now for what was applied, and tells its name.
+///
+/// # Errors
+///
+/// If no migration is called that, or it is not edited.
+pub async fn accept(database: &Database, version: &str) -> Result<String, MigrateError> {
+    let standings = status(database).await?;
+    let names: Vec<&str> = standings.iter().map(|standing| standing.name.as_str()).collect();
+    let Standing { name, problem, .. } = &standings[position(&names, version)?];
+    if !matches!(problem, Some(Problem::Edited { .. })) {
+        return Err(MigrateError::NotEdited { name: name.clone() });
+    }
+    alone(database, async |runner, _| runner.enter(Action::Accept, &[name]).await.map_err(MigrateError::History))
+        .await?;
+    Ok(name.clone())
+}
+
+/// Does something while no other migrator does anything; tells the steps that it took.
+async fn alone(
+    database: &Database,
+    work: impl AsyncFnOnce(&Runner<'_>, &mut Vec<Step>) -> Result<(), MigrateError>,
+) -> Result<Vec<Step>, MigrateError> {
+    let lock = Lock::take(database).await?;
+    let outcome = async {
+        install(database).await?;
+        let mut steps = Vec::new();
+        work(&Runner { database, lock: &lock }, &mut steps).await.map(|()| steps)
+    };
+    let outcome = outcome.await;
+    lock.release().await;
+    outcome
+}
+
+async fn install(database: &Database) -> Result<(), MigrateError> {
+    loop {
+        match database.tables().install(database, false).await {
+            Err(error) if fault::is_contended(&error) => database.go_on()?,
+            installed => return installed.map_err(MigrateError::Install),
+        }
+    }
+}
+
+/// Writes down what another program has applied, if there is any and this user may.
+async fn adopt(database: &Database, standings: &[Standing]) -> Result<(), MigrateError> {
+    if unrecorded(standings).next().is_none() {
+        return Ok(());
+    }
+    let adopted = alone(database, async |runner, _| {
+        let standings = status(database).await?;
+        runner.adopt(&standings).await.map_err(MigrateError::Lock)
+    });
+    match adopted.await {
+        Err(MigrateError::Lock(error) | MigrateError::Install(error)) if is_forbidden(&error) => {
+            tracing::debug!(%error, "what another program has applied was not written down");
+            Ok(())
+        }
+        adopted => adopted.map(|_| ()),
+    }
+}
+
+async fn go_up(runner: &Runner<'_>, number: Option<u32>, steps: &mut Vec<Step>) -> Result<(), MigrateError> {
+    let standings = status(runner.database).await?;
+    refuse(&standings, |_| true)?;
+    runner.adopt(&standings).await.map_err(MigrateError::Lock)?;
+    runner.take(Direction::Up, pending(&standings, number), steps).await
+}
+
+async fn go_down(runner: &Runner<'_>, number: Option<u32>, steps: &mut Vec<Step>) -> Result<(), MigrateError> {
+    let standings = status(runner.database).await?;
+    refuse(&standings, |problem| matches!(problem, Problem::Missing | Problem::Duplicate { .. }))?;
+    let applied = names(Status::Applied, &standings).into_iter().rev().collect();
+    runner.take(Direction::Down, first(applied, number), steps).await
+}
+
+fn names(status: Status, standings: &[Standing]) -> Vec<String> {
+    standings.iter().filter(|standing| standing.status == status).map(|standing| standing.name.clone()).collect()
+}
+
+fn pending(standings: &[Standing], number: Option<u32>) -> Vec<String> {
+    first(names(Status::Pending, standings), number)
+}
+
+/// What going up or down would do from where the database stands.
+async fn planned(database: &Database, down: bool, number: Option<u32>) -> Result<Plan, MigrateError> {
+    let standings = status(database).await?;
+    let (names, direction) = if down {
+        let applied = names(Status::Applied, &standings).into_iter().rev().collect();
+        (first(applied, number.or(Some(1))), Direction::Down)
+    } else {
+        (pending(&standings, number), Direction::Up)
+    };
+    Ok(plan(&names, direction, database.get_database_backend()).await)
 }
 
 fn first(mut names: Vec<String>, number: Option<u32>) -> Vec<String> {
@@ -336,31 +465,42 @@ fn first(mut names: Vec<String>, number: Option<u32>) -> Vec<String> {
     names
 }
 
-/// Takes one step after the other, in the order in which SeaORM would take them all, to tell how long each took.
-async fn take(
-    database: &DatabaseConnection,
-    direction: Direction,
-    names: Vec<String>,
-    steps: &mut Vec<Step>,
-) -> Result<(), MigrateError> {
-    let count = names.len();
-    for name in names {
-        let start = Instant::now();
-        let outcome = match direction {
-            Direction::Up => Migrator::up(database, Some(1)).await,
-            Direction::Down => Migrator::down(database, Some(1)).await,
-        };
-        if let Err(source) = outcome {
-            return Err(MigrateError::Step { name, direction, completed: std::mem::take(steps), source });
+/// What keeps migrations from being applied, by their names.
+fn problems(standings: &[Standing]) -> impl Iterator<Item = (&String, &Problem)> {
+    standings.iter().filter_map(|standing| Some((&standing.name, standing.problem.as_ref()?)))
+}
+
+/// Goes no further if there is any such problem.
+fn refuse(standings: &[Standing], counts: impl Fn(&Problem) -> bool) -> Result<(), MigrateError> {
+    let problems = problems(standings).filter(|(_, problem)| counts(problem));
+    let problems = problems.map(|(name, problem)| (name.clone(), problem.clone())).collect::<Vec<_>>();
+    if problems.is_empty() { Ok(()) } else { Err(MigrateError::Refused { problems }) }
+}
+
+/// What lies between a database and a version.
+struct Way {
+    down: Vec<String>,
+    up: Vec<String>,
+}
+
+impl Way {
+    fn to(version: &str, mut standings: Vec<Standing>) -> Result<Self, MigrateError> {
+        refuse(&standings, |problem| matches!(problem, Problem::Missing | Problem::Duplicate { .. }))?;
+        let all: Vec<&str> = standings.iter().map(|standing| standing.name.as_str()).collect();
+        let target = position(&all, version)?;
+        let above = standings.split_off(target + 1);
+        let down = names(Status::Applied, &above).into_iter().rev().collect();
+        let up = names(Status::Pending, &standings);
+        if !up.is_empty() {
+            // What is above is gone by then.
+            let last = standings.iter().rposition(|standing| standing.status == Status::Applied).unwrap_or(0);
+            for standing in &mut standings[last..] {
+                standing.problem.take_if(|problem| matches!(problem, Problem::OutOfOrder { .. }));
+            }
+            refuse(&standings, |_| true)?;
         }
-        let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        steps.push(Step { name, direction, duration_ms });
+        Ok(Self { down, up })
     }
-    match direction {
-        Direction::Up => tracing::info!(count, "migrations applied"),
-        Direction::Down => tracing::info!(count, "migrations rolled back"),
-    }
-    Ok(())
 }
 
 fn position(names: &[&str], version: &str) -> Result<usize, MigrateError> {

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::CommandError;
+use super::{CommandError, Exit};
 
 /// Prints a value: for people, or as JSON for programs. A reader that has gone, as `head` does, is no error.
 ///
@@ -19,9 +19,28 @@ pub fn print(value: &(impl Display + Serialize), json: bool) -> io::Result<()> {
         text.push('\n');
     }
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    unless_nobody_reads(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+fn unless_nobody_reads(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        Err(error) => Err(io::Error::new(error.kind(), format!("standard output cannot be written: {error}"))),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Prints what the command line alone is answered: help, the version, or what is wrong with it.
+pub fn print_parsed(answer: &clap::Error) -> Exit {
+    let written = answer.print().and_then(|()| io::stdout().flush());
+    match unless_nobody_reads(written) {
+        _ if answer.use_stderr() => Exit::Usage,
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            let error = CommandError::from(error);
+            print_error(&error, false);
+            error.exit()
+        }
     }
 }
 
@@ -34,6 +53,7 @@ pub fn print_error(error: &CommandError, json: bool) {
                 "message": error.to_string(),
                 "errors": error.lines(),
                 "advice": error.advice(),
+                "completed": error.completed(),
             }
         });
         format!("{error}\n")

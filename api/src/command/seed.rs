@@ -15,13 +15,17 @@ use std::{
 use domain::{
     Account, DataModelFilter, ManualClock, NewAccount, NewContent, NewDataModel, NewRelationship, NewSetting,
     NewSubscription, NewTag, NewTransfer, NewUser, RelationshipKind, Scope, Sql, Store, TagFilter, TagId, UnitOfWork,
-    UserId,
+    UserId, WriteOptions,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{CommandError, migrate, output};
+use super::{
+    CommandError,
+    migrate::{self, Consent},
+    output,
+};
 use crate::{
     config::{Config, Profile},
     wiring,
@@ -76,6 +80,8 @@ impl fmt::Display for Report {
 
 /// How many people are made in one unit of work.
 const BATCH: usize = 2_000;
+/// How long that may take.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Makes what is missing of a seed.
 ///
@@ -97,9 +103,11 @@ pub async fn seed(options: &SeedOptions, confirmed: bool, config: &Config) -> Re
     }
     let store = wiring::store(config).await?;
     let outcome = async {
-        wiring::prepare_schema(config).await?;
-        let (present, made) = fill(&store, seed, users).await?;
-        Ok::<_, CommandError>((present, made))
+        migrate::prepare_schema(config).await?;
+        let cached = wiring::cached(store.clone(), config).await?;
+        let filled = fill(&cached, seed, users).await;
+        cached.close().await;
+        Ok::<_, CommandError>(filled?)
     }
     .await;
     store.close().await;
@@ -110,12 +118,9 @@ pub async fn seed(options: &SeedOptions, confirmed: bool, config: &Config) -> Re
 
 /// Drops everything and makes the schema anew: transfers cannot be deleted, so nothing less would do.
 async fn empty(config: &Config) -> Result<(), CommandError> {
-    wiring::reach(config).await?;
-    let database = migrate::connect(config.database.url.reveal()).await?;
-    let emptied = migrate::fresh(&database, true, false).await;
-    if let Err(error) = database.close().await {
-        tracing::debug!(%error, "the migrator's connection was not closed cleanly");
-    }
+    let database = migrate::connect(config.database.url.reveal(), &migrate::Options::of(config)).await?;
+    let emptied = migrate::fresh(&database, Consent { yes: true, ..Consent::default() }).await;
+    database.close().await;
     emptied?;
     Ok(())
 }
@@ -139,7 +144,8 @@ async fn fill(store: &Store, seed: u64, users: u64) -> domain::Result<(u64, Made
         // Somebody who is made again, after a change of address, gets other ids than the first time.
         let store = store.seeded(made_up::mixed([seed, first, there]), ManualClock::new(now));
         let people = numbers.iter().map(|number| made_up::person(seed, *number, now)).collect::<Vec<_>>();
-        let work = store.begin().await?;
+        // Not a request: on a slow machine so many records may take longer than one.
+        let work = store.begin_with(WriteOptions { timeout: Some(BATCH_TIMEOUT), ..WriteOptions::default() }).await?;
         match write(&work, &tags, people).await {
             Ok(batch) => work.commit().await.map(|()| add(&mut made, batch))?,
             Err(error) => {

@@ -1,51 +1,48 @@
 //! `serve`: answers requests until told to stop, and then lets those that are under way end.
 
-use std::io;
-
+use domain::{Pooler, document::DocumentStore};
 use tokio::net::TcpListener;
 
-use super::CommandError;
+use super::{CommandError, migrate::prepare_schema, signal};
 use crate::{app::App, config::Config, server, wiring};
 
 /// Serves until SIGTERM or SIGINT, then closes everything.
 ///
 /// # Errors
-/// If the database cannot be reached or waits for migrations, or nothing can be listened on.
+/// If the database cannot be reached, or only by a pooler that it does not work with, or waits for migrations, or nothing can be listened on.
 pub async fn serve(config: &Config) -> Result<(), CommandError> {
     // Heard from here on, so that a signal during the start is not the end of the process in the middle of something.
-    let stop = stop_signal()?;
+    let asked_to_end = signal::heard()?;
     let key = config.secret_key().map_err(|error| CommandError::Config(crate::config::ConfigErrors(vec![error])))?;
-    let store = wiring::store(config).await?;
-    wiring::prepare_schema(config).await?;
+    let connected = wiring::store(config).await;
+    // Also when it could not be connected: then this may be why.
+    if let Some(remedy) = wiring::pooler(config).await.ok().and_then(Pooler::remedy) {
+        return Err(CommandError::Pooler { remedy });
+    }
+    let store = connected?;
+    prepare_schema(config).await?;
+    let store = wiring::delivering(wiring::cached(store, config).await?, config);
 
     let address = config.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| CommandError::Listen { address, source })?;
     let address = listener.local_addr()?;
-    let app = App::new(store.clone(), key.reveal().as_bytes(), wiring::limits(config));
+    tokio::spawn(meet_documents(store.documents()?.clone(), wiring::may_prepare_documents(config)));
+    let limits = wiring::limits(config);
+    let app = App::new(store.clone(), key.reveal().as_bytes(), limits);
     tracing::info!("listening on http://{address}");
-    let served = server::serve(app, listener, stop).await;
+    let shutdown = async {
+        asked_to_end.await;
+    };
+    let served = server::serve(app, listener, shutdown).await;
+    store.flush(limits.drain_timeout).await;
     store.close().await;
     Ok(served?)
 }
 
-#[cfg(unix)]
-fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-#[cfg(not(unix))]
-fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
-    Ok(async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    })
+/// The service starts without its documents, which may be in another server; nobody has to be the first to wait for that.
+async fn meet_documents(documents: DocumentStore, may_prepare: bool) {
+    let met = if may_prepare { documents.prepare().await } else { documents.port().ping().await.map_err(Into::into) };
+    if let Err(error) = met {
+        tracing::warn!(%error, "the documents are not ready: `seabed doctor` says more");
+    }
 }

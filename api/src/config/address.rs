@@ -2,10 +2,12 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
+use bb8_redis::redis::IntoConnectionInfo;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
 use super::value::Ssl;
+use crate::adapter::mongo_connection;
 
 /// The address of a database. Shown, it has no password.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,8 +33,10 @@ impl Address {
     pub(super) fn read(name: &str, text: &str) -> Result<Self, &'static str> {
         let scheme = text.split_once(':').map(|(scheme, _)| scheme).unwrap_or_default();
         let (valid, must) = match name {
-            "REDIS_URL" => (is_redis(scheme, text), "must look like redis://user:password@host:6379"),
-            "MONGODB_URI" => (is_mongodb(text), "must look like mongodb://user:password@host:27017/name"),
+            "REDIS_URL" | "REDIS_DATA_URL" => {
+                (is_redis(scheme, text), "must look like redis://user:password@host:6379")
+            }
+            "MONGODB_URI" => (mongo_connection::is_uri(text), "must look like mongodb://user:password@host:27017/name"),
             _ if scheme == "sqlite" => {
                 let path = text["sqlite:".len()..].trim_start_matches("//");
                 let path = path.split_once('?').map_or(path, |(path, _)| path);
@@ -61,12 +65,9 @@ impl Address {
             // A folder with a socket, as libpq writes it.
             url.query_pairs_mut().append_pair("host", host);
         } else {
-            let bare_v6 = host.contains(':') && !host.starts_with('[');
-            url.set_host(Some(&if bare_v6 { format!("[{host}]") } else { (*host).to_owned() })).ok()?;
+            url.set_host(Some(&bracketed(host))).ok()?;
         }
         url.set_port(Some(*port)).ok()?;
-        // `Url` takes a percent sign for an escape that was made already.
-        let literally = |text: &str| text.replace('%', "%25");
         url.set_username(&literally(user)).ok()?;
         url.set_password(password.map(literally).as_deref()).ok()?;
         url.path_segments_mut().ok()?.push(name);
@@ -76,31 +77,45 @@ impl Address {
         Some(Self(url.into()))
     }
 
-    pub(super) fn of_redis(host: &str, port: u16) -> Option<Self> {
-        let text = format!("redis://{host}:{port}");
+    pub(super) fn of_mongodb(host: &str, port: u16, user: Option<(&str, &str)>, name: &str) -> Option<Self> {
+        let user = user.map(|(user, password)| format!("{}:{}@", escaped(user), escaped(password)));
+        let host = bracketed(host);
+        // The users of a server are, as a rule, not those of one of its databases.
+        let source = if user.is_some() { "?authSource=admin" } else { "" };
+        let text = format!("mongodb://{}{host}:{port}/{}{source}", user.unwrap_or_default(), escaped(name));
+        mongo_connection::is_uri(&text).then_some(Self(text))
+    }
+
+    pub(super) fn of_redis(host: &str, port: u16, user: Option<&str>, password: Option<&str>) -> Option<Self> {
+        let mut url = Url::parse("redis://localhost").ok()?;
+        url.set_host(Some(&bracketed(host))).ok()?;
+        url.set_port(Some(port)).ok()?;
+        url.set_username(&literally(user.unwrap_or_default())).ok()?;
+        url.set_password(password.map(literally).as_deref()).ok()?;
+        let text = String::from(url);
         is_redis("redis", &text).then_some(Self(text))
     }
 }
 
-fn is_redis(scheme: &str, text: &str) -> bool {
-    matches!(scheme, "redis" | "rediss") && Url::parse(text).is_ok_and(|url| url.has_host())
+/// An IPv6 address stands in brackets.
+fn bracketed(host: &str) -> String {
+    let bare_v6 = host.contains(':') && !host.starts_with('[');
+    if bare_v6 { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// MongoDB's addresses name several hosts, which other URLs cannot.
-fn is_mongodb(text: &str) -> bool {
-    let (rest, with_ports) = match (text.strip_prefix("mongodb://"), text.strip_prefix("mongodb+srv://")) {
-        (Some(rest), _) => (rest, true),
-        (None, Some(rest)) => (rest, false),
-        (None, None) => return false,
-    };
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
-    hosts.split(',').all(|host| match host.rsplit_once(':') {
-        Some((host, port)) if !host.ends_with(':') => {
-            with_ports && !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
-        }
-        _ => !host.is_empty(),
-    })
+fn escaped(text: &str) -> String {
+    // What a form writes for a blank is a plus sign elsewhere.
+    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// `Url` takes a percent sign for an escape that was made already.
+fn literally(text: &str) -> String {
+    text.replace('%', "%25")
+}
+
+fn is_redis(scheme: &str, text: &str) -> bool {
+    let known = matches!(scheme, "redis" | "rediss");
+    known && Url::parse(text).is_ok_and(|url| url.has_host()) && text.into_connection_info().is_ok()
 }
 
 /// An address without its password.

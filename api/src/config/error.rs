@@ -1,6 +1,6 @@
 //! What can be wrong with a configuration. No message quotes a value that may hold a secret.
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, fmt, io, path::PathBuf, sync::Arc};
 
 use super::table;
 
@@ -33,7 +33,7 @@ pub enum ConfigError {
     #[error("{name}{} {must}", Quoted(value))]
     Invalid {
         /// The name of the variable.
-        name: &'static str,
+        name: Cow<'static, str>,
         /// What it is, if that can be shown.
         value: Option<String>,
         /// What it has to be.

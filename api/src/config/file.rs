@@ -43,7 +43,7 @@ fn parse(text: &str, file: &'static str) -> File {
         let name = name.trim();
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             result.errors.push(ConfigError::Line { place, problem: "does not begin with the name of a setting" });
-        } else if table::find(name).is_none() {
+        } else if table::find(name).is_none() && table::named_connection(name).is_none() {
             result.errors.push(ConfigError::unknown(name.to_owned(), place));
         } else if !names.insert(name.to_owned()) {
             result.errors.push(ConfigError::Line { place, problem: "sets what another line of the file sets" });

@@ -15,8 +15,6 @@ pub struct Key {
     pub help: &'static str,
     /// How much of its value may be shown.
     pub visibility: Visibility,
-    /// Whether anything follows from it as yet.
-    pub used: bool,
 }
 
 /// What holds when a setting is not made.
@@ -71,7 +69,7 @@ impl Visibility {
 
 impl Key {
     const fn new(help: &'static str) -> Self {
-        Self { name: "", alias: None, absent: Absent::Nothing, help, visibility: Visibility::Plain, used: true }
+        Self { name: "", alias: None, absent: Absent::Nothing, help, visibility: Visibility::Plain }
     }
 
     const fn alias(self, alias: &'static str) -> Self {
@@ -90,8 +88,14 @@ impl Key {
         Self { visibility, ..self }
     }
 
-    const fn not_used_yet(self) -> Self {
-        Self { used: false, ..self }
+    /// Whether it is one of those that `MONGODB_URI` stands for.
+    pub(super) fn is_part_of_mongodb_uri(&self) -> bool {
+        ["MONGODB_HOST", "MONGODB_PORT", "MONGODB_USER", "MONGODB_PASSWORD", "MONGODB_NAME"].contains(&self.name)
+    }
+
+    /// Whether it is one of those that `REDIS_URL` stands for.
+    pub(super) fn is_part_of_redis_url(&self) -> bool {
+        ["REDIS_HOST", "REDIS_PORT", "REDIS_USER", "REDIS_PASSWORD"].contains(&self.name)
     }
 
     /// Whether it is one of those that `DATABASE_URL` stands for.
@@ -127,25 +131,62 @@ keys! {
     DB_NAME = Key::new("Database on that host");
     DB_SSL = Key::new("Encryption: `true`, `false`, or a libpq mode such as `verify-full`").or_else("used if the server offers it");
     DB_MIN_CONNECTIONS = Key::new("Connections that are kept open").or("2");
-    DB_MAX_CONNECTIONS = Key::new("Connections at most").or("10");
+    DB_MAX_CONNECTIONS = Key::new("Connections at most").or("20");
     DB_CONNECT_TIMEOUT = Key::new("How long opening a connection may take").or("30s");
     DB_ACQUIRE_TIMEOUT = Key::new("How long to wait for a connection when all are in use").or("5s");
     DB_IDLE_TIMEOUT = Key::new("After how long an unused connection is closed").or("30s");
     DB_STATEMENT_TIMEOUT = Key::new("How long a statement may take; less than REQUEST_TIMEOUT").or("5s");
-    REDIS_URL = Key::new("Redis: `redis://host:6379`").shown_as(Visibility::Address).not_used_yet();
-    REDIS_HOST = Key::new("Host of Redis, in place of REDIS_URL").or("localhost").not_used_yet();
-    REDIS_PORT = Key::new("Port of Redis, in place of REDIS_URL").or("6379").not_used_yet();
-    MONGODB_URI = Key::new("MongoDB: `mongodb://host:27017/name`")
+    DB_LOCK_TIMEOUT = Key::new("How long a statement may wait for what another transaction holds").or("3s");
+    DB_TRANSACTION_TIMEOUT = Key::new("How long a unit of work may take, from its beginning to its commit").or("8s");
+    DB_ATTEMPTS = Key::new("How often a unit of work is tried when the database asks for it, or is lost before the commit").or("3");
+    REDIS_URL = Key::new("Redis: `redis://user:password@host:6379`, or `rediss://` where it is encrypted; none keeps copies in this process")
+        .shown_as(Visibility::Address);
+    REDIS_HOST = Key::new("Host of Redis, in place of REDIS_URL").or("localhost");
+    REDIS_PORT = Key::new("Port of Redis").or("6379");
+    REDIS_USER = Key::new("User of Redis, if it is not the default one");
+    REDIS_PASSWORD = Key::new("Password of that user").shown_as(Visibility::Secret);
+    REDIS_PREFIX = Key::new("What all keys in Redis begin with").or("seabed:");
+    REDIS_TIMEOUT = Key::new("How long Redis may take to answer before the database is read instead").or("50ms");
+    REDIS_DATA_URL = Key::new("Redis for sessions and temporary data, which must not evict them: `noeviction`; may be another one than for copies")
+        .or_else("REDIS_URL")
+        .shown_as(Visibility::Address);
+    REDIS_DATA_TIMEOUT = Key::new("How long Redis may take to answer for sessions and temporary data").or("500ms");
+    MEMORY_MAX_BYTES = Key::new("Without Redis, how much memory sessions and temporary data in this process may take, in bytes").or("67108864");
+    CACHE = Key::new("`on` keeps copies of records, `off` always reads the database").or("on");
+    CACHE_TTL = Key::new("How long a copy is kept at most").or("300s");
+    CACHE_FRESHNESS = Key::new("How long copies are trusted after it was last known that nothing had changed; more than twice REDIS_TIMEOUT").or("1s");
+    CACHE_ON_UNREACHABLE = Key::new("When Redis is out of reach, `wait` acknowledges writes after CACHE_FRESHNESS, `ack` at once").or("wait");
+    CACHE_MAX_BYTES = Key::new("How much memory copies in this process may take, in bytes").or("67108864");
+    MONGODB_URI = Key::new("MongoDB: `mongodb://user:password@host:27017/name`; none keeps documents in the database. MONGODB_URI_LOGS is another one, for collections whose connection is `logs`, and so with every other name")
         .alias("MONGODB_URL")
-        .shown_as(Visibility::Address)
-        .not_used_yet();
+        .shown_as(Visibility::Address);
+    MONGODB_HOST = Key::new("Host of MongoDB, in place of MONGODB_URI").or("localhost");
+    MONGODB_PORT = Key::new("Port of MongoDB").or("27017");
+    MONGODB_USER = Key::new("User of MongoDB, if it asks for one");
+    MONGODB_PASSWORD = Key::new("Password of that user").shown_as(Visibility::Secret);
+    MONGODB_NAME = Key::new("Database on that host").or("seabed");
+    MONGODB_MIN_CONNECTIONS = Key::new("Connections to MongoDB that are kept open, once it is used; minPoolSize in a URI wins").or("10");
+    MONGODB_MAX_CONNECTIONS = Key::new("Connections to MongoDB at most; maxPoolSize in a URI wins").or("100");
+    MONGODB_CONNECT_TIMEOUT = Key::new("How long opening a connection to MongoDB may take; connectTimeoutMS in a URI wins").or("3s");
+    MONGODB_SERVER_SELECTION_TIMEOUT = Key::new("How long to wait for a MongoDB server that can be asked; serverSelectionTimeoutMS in a URI wins").or("3s");
+    MONGODB_TIMEOUT = Key::new("How long MongoDB may take to answer, with all waiting; socketTimeoutMS in a URI wins").or("5s");
     REQUEST_TIMEOUT = Key::new("How long a request may take").or("10s");
     DRAIN_TIMEOUT = Key::new("How long requests may go on after SIGTERM").or("10s");
     MAX_BODY_BYTES = Key::new("Longest body of a request, in bytes").or("1048576");
     MAX_CONCURRENT_REQUESTS = Key::new("Requests worked on at once; more are answered 503").or("512");
+    MAX_STREAMS = Key::new("Streams of changes open at once; more are answered 503").or("1024");
+    OUTBOX_MAX_ROWS = Key::new("How much may wait to be delivered to the documents; beyond it analytics events are dropped, and nothing else").or("1000000");
     LOG = Key::new("What is logged, as a tracing filter such as `info,sqlx=warn`").or("info");
     LOG_FORMAT = Key::new("`text` or `json`").or("text");
     MIGRATE_ON_START = Key::new("`auto` migrates an empty SQLite file, `always` any database, `never` none").or("auto");
+    MIGRATION_TABLE = Key::new("The table that lists the applied migrations, for `sea-orm-cli migrate` too").or("seaql_migrations");
+    MIGRATION_DIR = Key::new("Source folder of the migration crate, where `migrate generate` writes").or("migration/src");
+    MIGRATION_LOCK_TIMEOUT = Key::new("How long a statement of a migration may wait for what others hold; as long, they wait behind it").or("2s");
+    MIGRATION_STATEMENT_TIMEOUT = Key::new("How long a statement of a migration may take").or("1h");
+    MIGRATION_ATTEMPTS = Key::new("How often a migration is tried that others keep from what it needs").or("10");
+    MIGRATION_LEASE = Key::new("How long the lock of a migrator holds after it was last heard of").or("10s");
+    MIGRATION_WAIT = Key::new("How long to wait for another migrator").or("10m");
+    MIGRATION_ALLOW_DESTRUCTIVE = Key::new("What loses data: `confirmed` wants --yes, `always` does not outside production, `never` refuses").or("confirmed");
 }
 
 /// The key of that name or alias, and the spelling that was meant.
@@ -154,6 +195,14 @@ pub(super) fn find(name: &str) -> Option<(&'static Key, &'static str)> {
         let spelling = [Some(key.name), key.alias].into_iter().flatten().find(|spelling| *spelling == name)?;
         Some((key, spelling))
     })
+}
+
+/// The name of the connection that a variable is about, if it is one of those that the table cannot list:
+/// `MONGODB_URI_LOGS` is about `logs`.
+pub(super) fn named_connection(variable: &str) -> Option<String> {
+    let name = variable.strip_prefix(MONGODB_URI.name)?.strip_prefix('_')?;
+    let is_name = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    (!name.is_empty() && name.bytes().all(is_name)).then(|| name.to_ascii_lowercase())
 }
 
 /// The known name that is most like this one.
@@ -181,9 +230,6 @@ pub fn env_example() -> String {
         if let Absent::Described(description) = key.absent {
             text.push_str(&format!(" Default: {description}."));
         }
-        if !key.used {
-            text.push_str(" Not used yet.");
-        }
         text.push_str(&format!("\n# {}={}\n", key.name, key.absent.text().unwrap_or_default()));
     }
     text
@@ -199,8 +245,7 @@ pub fn markdown() -> String {
             Absent::Value(_) => format!("`{}`", key.absent.description()),
             Absent::Described(description) => description.to_owned(),
         };
-        let later = if key.used { "" } else { " (not used yet)" };
-        text.push_str(&format!("| `{}`{alias} | {default} | {}{later} |\n", key.name, key.help));
+        text.push_str(&format!("| `{}`{alias} | {default} | {} |\n", key.name, key.help));
     }
     text
 }

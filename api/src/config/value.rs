@@ -79,6 +79,38 @@ choice! {
 }
 
 choice! {
+    /// Whether what loses data may be done to the schema.
+    pub enum AllowDestructive {
+        /// If it is confirmed.
+        Confirmed = "confirmed",
+        /// Without being asked, but in production.
+        Always = "always",
+        /// Not at all.
+        Never = "never",
+    }
+}
+
+choice! {
+    /// Whether copies of records are kept.
+    pub enum CacheUse {
+        /// They are.
+        On = "on",
+        /// The database is always read.
+        Off = "off",
+    }
+}
+
+choice! {
+    /// When a write is acknowledged whose copies could not be invalidated, because the cache is out of reach.
+    pub enum OnUnreachable {
+        /// When they can be fresh no more.
+        Wait = "wait",
+        /// At once: for a moment, others may read what was before.
+        Ack = "ack",
+    }
+}
+
+choice! {
     /// Whether connections to PostgreSQL are encrypted.
     pub(super) enum Ssl {
         Require = "true" | "require",
@@ -118,6 +150,27 @@ impl Value for Filter {
         match tracing_subscriber::EnvFilter::try_new(text) {
             Ok(_) => Ok(Self(text.to_owned())),
             Err(_) => Err("must be a filter such as info or info,sqlx=warn".to_owned()),
+        }
+    }
+}
+
+/// The name of a table.
+pub(super) struct Identifier(String);
+
+impl Identifier {
+    pub(super) fn into_text(self) -> String {
+        self.0
+    }
+}
+
+impl Value for Identifier {
+    fn read(text: &str) -> Result<Self, String> {
+        // Names of 63 bytes are cut, and others are made of this one.
+        const MAX: usize = 48;
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        match text.len() <= MAX && is_plain && !text.starts_with(|first: char| first.is_ascii_digit()) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(format!("must be the name of a table: up to {MAX} of a-z, 0-9 and _")),
         }
     }
 }
@@ -233,7 +286,7 @@ fn new_secret(path: &Path) -> io::Result<Secret> {
     fs::create_dir_all(folder)?;
     let mut random = [0_u8; KEY_LENGTH];
     rand::rng().fill_bytes(&mut random);
-    let key: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = crate::hex::hex(random);
     // Such files can be read by their owner only.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     io::Write::write_all(&mut file, key.as_bytes())?;

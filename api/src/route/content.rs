@@ -12,7 +12,7 @@ use axum::{
     extract::{FromRequestParts, State},
     http::request::Parts,
 };
-use domain::{Content, ContentPatch, NewContent, Tag, TagId};
+use domain::{Content, Tag, TagId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,11 +22,12 @@ use crate::{
     extract::{LinkIds, RecordId, parameters, query_parameter, unknown},
     problem::{Problem, Result},
     reply::Deleted,
-    resource::{describe, resource},
+    resource::describe,
 };
 
+/// The tags of a content.
 pub(super) fn routes() -> ApiRouter<App> {
-    resource::<Content, NewContent, ContentPatch>("/contents")
+    ApiRouter::new()
         .api_route(
             "/contents/{id}/tags",
             get_with(list_tags, describe::<Tag>("list_content", "List each linked"))

@@ -1,6 +1,6 @@
 use aide::axum::{ApiRouter, routing::get_with};
 use axum::extract::State;
-use domain::{NewUser, Profile, ProfileFields, User, UserPatch};
+use domain::{Profile, ProfileFields, User};
 
 use crate::{
     app::App,
@@ -8,11 +8,12 @@ use crate::{
     extract::{IfMatch, RecordId, SeenVersion},
     problem::Result,
     reply::{Deleted, Found},
-    resource::{describe, resource},
+    resource::describe,
 };
 
+/// The one profile of a user.
 pub(super) fn routes() -> ApiRouter<App> {
-    resource::<User, NewUser, UserPatch>("/users").api_route(
+    ApiRouter::new().api_route(
         "/users/{id}/profile",
         get_with(find_profile, describe::<Profile>("find_user", "Find a user's"))
             .put_with(set_profile, describe::<Profile>("set_user", "Set or replace a user's"))
@@ -21,7 +22,7 @@ pub(super) fn routes() -> ApiRouter<App> {
 }
 
 async fn find_profile(State(app): State<App>, RecordId(user): RecordId<User>) -> Result<Found<Profile>> {
-    Ok(Found::new(Profile::find_of(user, app.store()).await?))
+    Found::new(&Profile::find_of(user, app.store()).await?)
 }
 
 async fn set_profile(
@@ -34,7 +35,7 @@ async fn set_profile(
         let fields = fields.clone();
         async move { Profile::set(user, seen, fields, &work).await }
     };
-    Ok(Found::new(app.store().write(set).await?))
+    Found::new(&app.store().write(set).await?)
 }
 
 async fn clear_profile(

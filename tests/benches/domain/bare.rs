@@ -225,6 +225,28 @@ macro_rules! bare {
                 transaction.commit().await?;
                 Ok(usize::try_from(amount)?)
             }
+
+            async fn unit(&self, place: &Place) -> Outcome<usize> {
+                const INSERT: &str =
+                    "INSERT INTO tags (id, version, created_at, updated_at, name) VALUES ($1, 1, $2, $3, $4)";
+                static FIND: OnceLock<String> = OnceLock::new();
+                static UPDATE: OnceLock<String> = OnceLock::new();
+                let find = FIND.get_or_init(|| format!("SELECT {USER} FROM users WHERE id = $1"));
+                let update = UPDATE.get_or_init(|| {
+                    let set = "UPDATE users SET name = $1, version = version + 1, updated_at = $2";
+                    format!("{set} WHERE id = $3 AND version = $4 RETURNING {USER}")
+                });
+                let (now, tag) = (now(), format!("new tag {:08}", place.number));
+                let mut transaction = self.pool.begin_with(AssertSqlSafe($begin)).await?;
+                let row = sqlx::query(find.as_str()).bind(place.own_user).fetch_one(&mut *transaction).await?;
+                let user = Self::user(&row)?;
+                let insert = sqlx::query(INSERT).bind(fixture::id(1_000_000 + place.number)).bind(now).bind(now);
+                insert.bind(&tag).execute(&mut *transaction).await?;
+                let update = sqlx::query(update.as_str()).bind(format!("Changed {:08}", place.number)).bind(now);
+                let row = update.bind(user.id).bind(user.version).fetch_one(&mut *transaction).await?;
+                transaction.commit().await?;
+                Ok(Self::user(&row)?.name.len() + tag.len())
+            }
         }
     };
 }

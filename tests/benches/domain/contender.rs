@@ -16,6 +16,8 @@ pub(crate) trait Contender {
     async fn insert(&self, place: &Place) -> Outcome<usize>;
     async fn update(&self, place: &Place) -> Outcome<usize>;
     async fn transfer(&self, place: &Place) -> Outcome<usize>;
+    /// In one transaction: reads a user, inserts a tag, and changes the user.
+    async fn unit(&self, place: &Place) -> Outcome<usize>;
 }
 
 /// What is done.
@@ -28,11 +30,12 @@ pub(crate) enum Operation {
     Insert,
     Update,
     Transfer,
+    Unit,
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Find, Self::List, Self::Page, Self::Relations, Self::Insert, Self::Update, Self::Transfer];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Find, Self::List, Self::Page, Self::Relations, Self::Insert, Self::Update, Self::Transfer, Self::Unit];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -43,6 +46,7 @@ impl Operation {
             Self::Insert => "insert",
             Self::Update => "update",
             Self::Transfer => "transfer",
+            Self::Unit => "unit of work",
         }
     }
 
@@ -52,7 +56,7 @@ impl Operation {
             Self::Find => 1_000,
             Self::List | Self::Relations => 200,
             Self::Page => 15,
-            Self::Insert | Self::Update | Self::Transfer => 150,
+            Self::Insert | Self::Update | Self::Transfer | Self::Unit => 150,
         }
     }
 
@@ -65,6 +69,7 @@ impl Operation {
             Self::Insert => contender.insert(place).await,
             Self::Update => contender.update(place).await,
             Self::Transfer => contender.transfer(place).await,
+            Self::Unit => contender.unit(place).await,
         }
     }
 }
@@ -97,9 +102,9 @@ impl Places {
         Self { contender, number: 0, updates: 0 }
     }
 
-    /// Places for counting, apart from those for measuring: enough for 20 updates by each of 5 contenders.
+    /// Places for counting, apart from those for measuring: enough for 20 updates and 20 units by each of 5 contenders.
     pub(crate) fn counting(contender: usize) -> Self {
-        Self { contender: 3, number: 100_000 * (contender as u64 + 1), updates: 20 * contender }
+        Self { contender: 3, number: 100_000 * (contender as u64 + 1), updates: 40 * contender }
     }
 
     pub(crate) fn next(&mut self, fixture: &Fixture, operation: Operation) -> Place {
@@ -108,7 +113,7 @@ impl Places {
         let at = usize::try_from(number).unwrap();
         let own = READ * (1 + self.contender);
         let update = self.updates;
-        self.updates += usize::from(operation == Operation::Update);
+        self.updates += usize::from(matches!(operation, Operation::Update | Operation::Unit));
         let account = 2 * (own + at % READ);
         Place {
             number: number * 4 + self.contender as u64,

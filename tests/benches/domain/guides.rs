@@ -1,10 +1,12 @@
 //! SeaORM as its guides show it: entity loader, `find_by_id`, active models; every option at its default but the log.
+//! The unit of work alone is done on connections that are not asked how they are, so that it has nothing in it but the
+//! transaction.
 
 use chrono::{DateTime, FixedOffset, Utc};
 use entity::{accounts, contents, profiles, tags, transfers, users};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, DatabaseConnection, EntityLoaderTrait, EntityTrait, IntoActiveModel,
-    QueryOrder, QuerySelect, TransactionTrait,
+    ActiveModelTrait, ActiveValue::Set, ConnectOptions, DatabaseConnection, EntityLoaderTrait, EntityTrait,
+    IntoActiveModel, QueryOrder, QuerySelect, TransactionTrait,
 };
 
 use crate::{
@@ -15,11 +17,14 @@ use crate::{
 
 pub(crate) struct Guides {
     database: DatabaseConnection,
+    unasked: DatabaseConnection,
 }
 
 impl Guides {
     pub(crate) async fn connect(url: &str) -> Outcome<Self> {
-        Ok(Self { database: fixture::connect(url).await? })
+        let mut unasked = ConnectOptions::new(url);
+        unasked.test_before_acquire(false);
+        Ok(Self { database: fixture::connect(url).await?, unasked: fixture::open(unasked).await? })
     }
 }
 
@@ -158,5 +163,27 @@ impl Contender for Guides {
         let transfer = transfer.insert(&transaction).await?;
         transaction.commit().await?;
         Ok(usize::try_from(transfer.amount)?)
+    }
+
+    async fn unit(&self, place: &Place) -> Outcome<usize> {
+        let transaction = self.unasked.begin().await?;
+        let user = users::Entity::find_by_id(place.own_user).one(&transaction).await?.unwrap();
+        let now = now();
+        let tag = tags::ActiveModel {
+            id: Set(fixture::id(1_000_000 + place.number)),
+            version: Set(1),
+            created_at: Set(now),
+            updated_at: Set(now),
+            name: Set(format!("new tag {:08}", place.number)),
+        };
+        let tag = tag.insert(&transaction).await?;
+        let version = user.version;
+        let mut user = user.into_active_model();
+        user.name = Set(format!("Changed {:08}", place.number));
+        user.version = Set(version + 1);
+        user.updated_at = Set(now);
+        let user = user.update(&transaction).await?;
+        transaction.commit().await?;
+        Ok(user.name.len() + tag.name.len())
     }
 }

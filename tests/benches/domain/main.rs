@@ -3,7 +3,8 @@
 //! times are those of the machine.
 //!
 //! `cargo bench -p tests --bench domain` measures on SQLite; with `SEABED_BENCH_DATABASE_URL=postgres://…` on that
-//! PostgreSQL server, in a database that is made for the run. `SEABED_BENCH_ROUNDS` sets how many rounds there are.
+//! PostgreSQL server, in a database that is made for the run; with `SEABED_BENCH_DATABASE_URL=private` on a server that
+//! is started for it. `SEABED_BENCH_ROUNDS` sets how many rounds there are.
 
 mod bare;
 mod contender;
@@ -26,6 +27,7 @@ use fixture::{Fixture, Outcome};
 use guides::Guides;
 use measure::{load_average, median};
 use ours::Ours;
+use tests::Postgres;
 
 /// How many rounds, if nothing is said.
 const ROUNDS: usize = 9;
@@ -42,7 +44,13 @@ fn variable(name: &str) -> Option<String> {
 }
 
 async fn compare() -> Outcome<()> {
-    let server = variable("SEABED_BENCH_DATABASE_URL");
+    let mut server = variable("SEABED_BENCH_DATABASE_URL");
+    let mut _private = None;
+    if server.as_deref() == Some("private") {
+        let postgres = Postgres::private().await.map_err(|skip| skip.to_string())?;
+        server = Some(postgres.url("postgres"));
+        _private = Some(postgres);
+    }
     let fixture = Fixture::make(server.as_deref()).await?;
     // One contender over and over, for a profiler to look at.
     if let Some(name) = variable("SEABED_BENCH_ONLY") {

@@ -1,8 +1,8 @@
 //! The domain's store.
 
 use domain::{
-    AccountId, Change, Include, NewTag, NewTransfer, Page, Store, StoreOptions, SystemClock, User, UserFilter, UserId,
-    UserPatch,
+    AccountId, Change, Include, NewTag, NewTransfer, Page, Store, StoreOptions, SystemClock, UnitOfWork, User,
+    UserFilter, UserId, UserPatch,
 };
 
 use crate::{
@@ -33,13 +33,13 @@ impl Contender for Ours {
 
     async fn page(&self, _place: &Place) -> Outcome<usize> {
         let page = Page { limit: 100.try_into()?, ..Page::default() };
-        let users = self.store.list(&UserFilter::default(), &page).await?.records;
+        let users = self.store.list_wire(&UserFilter::default(), &page).await?.records;
         let views = self.store.with_related(users, &self.includes).await?;
         Ok(serde_json::to_vec(&views)?.len())
     }
 
     async fn relations(&self, place: &Place) -> Outcome<usize> {
-        let user = self.store.find::<User>(UserId::new(place.user)).await?;
+        let user = self.store.find_wire::<User>(UserId::new(place.user)).await?;
         let views = self.store.with_related(vec![user], &self.includes).await?;
         Ok(serde_json::to_vec(&views)?.len())
     }
@@ -60,5 +60,17 @@ impl Contender for Ours {
         let [from, to] = place.accounts;
         let new = NewTransfer { from_account_id: AccountId::new(from), to_account_id: AccountId::new(to), amount: 1 };
         Ok(usize::try_from(self.store.insert(new).await?.amount)?)
+    }
+
+    async fn unit(&self, place: &Place) -> Outcome<usize> {
+        let (id, number) = (UserId::new(place.own_user), place.number);
+        let unit = move |work: UnitOfWork| async move {
+            let user = work.find::<User>(id).await?;
+            let tag = work.insert(NewTag { name: format!("new tag {number:08}") }).await?;
+            let patch = UserPatch { name: Change::Set(format!("Changed {number:08}")), ..UserPatch::default() };
+            let user = work.update(id, user.version, patch).await?;
+            Ok(user.name.len() + tag.name.len())
+        };
+        Ok(self.store.write(unit).await?)
     }
 }

@@ -1,6 +1,7 @@
-//! The limit: a server for four requests only, written by hand on axum and tokio-postgres, with the same answers.
+//! The limit: a server for few requests only, written by hand on axum, tokio-postgres and redis, with the same answers.
 //!
-//! Reads share a few connections, over which their statements are pipelined; a write has a connection to itself.
+//! Reads share a few connections, over which their statements are pipelined; a write has a connection to itself. What
+//! is kept is kept for ever, as it goes over the wire, with the version in front of it: nothing keeps it fresh.
 
 use std::sync::{
     Arc,
@@ -14,8 +15,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use bytes::{Buf, Bytes};
 use chrono::{DateTime, Utc};
 use futures_util::future::try_join4;
+use redis::{IntoConnectionInfo, Value, aio::MultiplexedConnection, io::tcp::TcpSettings};
 use serde::{Deserialize, Serialize};
 use tokio::{
     net::TcpListener,
@@ -31,15 +34,19 @@ use crate::{
 
 /// How many connections the reads share.
 const READERS: usize = 2;
+/// How many answers are kept in memory at most.
+const KEPT: usize = 10_000;
 /// How many connections there are for writes: as many as the pool of the service has.
 const WRITERS: usize = 10;
 
+const CONTENT: &str = "id, version, author_id, title, body, status, created_at, updated_at";
 const USER: &str = "id, version, email, name, role, status, avatar, last_active_at, created_at, updated_at";
 
 struct Reader {
     client: Client,
     user: Statement,
     profile: Statement,
+    content: Statement,
     contents: Statement,
     tags: Statement,
 }
@@ -53,7 +60,57 @@ struct Writer {
     insert: Statement,
 }
 
+/// Where answers are kept, with their versions.
+pub(crate) enum Keep {
+    Nowhere,
+    InMemory(quick_cache::sync::Cache<Uuid, (i64, Bytes)>),
+    InRedis(MultiplexedConnection),
+}
+
+impl Keep {
+    /// In Redis, where there is one; in memory or nowhere, as is said.
+    pub(crate) async fn new(redis: Option<&str>, in_memory: bool) -> Outcome<Self> {
+        Ok(match redis {
+            Some(url) => {
+                let tcp = TcpSettings::default().set_nodelay(true);
+                let client = redis::Client::open(url.into_connection_info()?.set_tcp_settings(tcp))?;
+                Self::InRedis(client.get_multiplexed_async_connection().await?)
+            }
+            None if in_memory => Self::InMemory(quick_cache::sync::Cache::new(KEPT)),
+            None => Self::Nowhere,
+        })
+    }
+
+    async fn get(&self, id: Uuid) -> Result<Option<(i64, Bytes)>, Failure> {
+        match self {
+            Self::Nowhere => Ok(None),
+            Self::InMemory(cache) => Ok(cache.get(&id)),
+            Self::InRedis(connection) => {
+                let value = redis::cmd("GET").arg(id.as_bytes()).query_async(&mut connection.clone()).await?;
+                let Value::BulkString(value) = value else { return Ok(None) };
+                let mut json = Bytes::from(value);
+                let version = json.get_i64();
+                Ok(Some((version, json)))
+            }
+        }
+    }
+
+    async fn set(&self, id: Uuid, version: i64, json: &Bytes) -> Result<(), Failure> {
+        match self {
+            Self::Nowhere => {}
+            Self::InMemory(cache) => cache.insert(id, (version, json.clone())),
+            Self::InRedis(connection) => {
+                let value = [&version.to_be_bytes()[..], json].concat();
+                let mut command = redis::cmd("SET");
+                command.arg(id.as_bytes()).arg(value).query_async::<()>(&mut connection.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
 struct Limit {
+    keep: Keep,
     readers: Vec<Reader>,
     next: AtomicUsize,
     writers: Mutex<Vec<Writer>>,
@@ -71,6 +128,12 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
+impl From<redis::RedisError> for Failure {
+    fn from(_: redis::RedisError) -> Self {
+        Self(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         self.0.into_response()
@@ -78,7 +141,7 @@ impl IntoResponse for Failure {
 }
 
 /// Serves on this listener for ever.
-pub(crate) async fn serve(url: &str, listener: TcpListener) -> Outcome<()> {
+pub(crate) async fn serve(url: &str, keep: Keep, listener: TcpListener) -> Outcome<()> {
     let (mut readers, mut writers) = (Vec::new(), Vec::new());
     for _ in 0..READERS {
         readers.push(Reader::connect(url).await?);
@@ -87,6 +150,7 @@ pub(crate) async fn serve(url: &str, listener: TcpListener) -> Outcome<()> {
         writers.push(Writer::connect(url).await?);
     }
     let limit = Limit {
+        keep,
         readers,
         next: AtomicUsize::new(0),
         writers: Mutex::new(writers),
@@ -96,6 +160,7 @@ pub(crate) async fn serve(url: &str, listener: TcpListener) -> Outcome<()> {
     let router = Router::new()
         .route("/health/ready", get(async || StatusCode::OK))
         .route("/v1/users/{id}", get(find).patch(update))
+        .route("/v1/contents/{id}", get(find_content))
         .route("/v1/transfers", post(transfer))
         .with_state(Arc::new(limit));
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| _ = stream.set_nodelay(true));
@@ -113,15 +178,16 @@ impl Reader {
         let client = connect(url).await?;
         let profile = "SELECT id, version, user_id, bio, city, birth_date, avatar_url, created_at, updated_at \
                        FROM profiles WHERE user_id = $1";
-        let contents = "SELECT id, version, author_id, title, body, status, created_at, updated_at \
-                        FROM contents WHERE author_id = $1 ORDER BY id";
         let tags = "SELECT t.id, t.version, t.name, t.created_at, t.updated_at, l.content_id FROM contents c \
                     JOIN content_tags l ON l.content_id = c.id JOIN tags t ON t.id = l.tag_id \
                     WHERE c.author_id = $1 ORDER BY l.position, t.id";
         Ok(Self {
             user: client.prepare(&format!("SELECT {USER} FROM users WHERE id = $1")).await?,
             profile: client.prepare(profile).await?,
-            contents: client.prepare(contents).await?,
+            content: client.prepare(&format!("SELECT {CONTENT} FROM contents WHERE id = $1")).await?,
+            contents: client
+                .prepare(&format!("SELECT {CONTENT} FROM contents WHERE author_id = $1 ORDER BY id"))
+                .await?,
             tags: client.prepare(tags).await?,
             client,
         })
@@ -154,6 +220,26 @@ impl Writer {
 impl Limit {
     fn reader(&self) -> &Reader {
         &self.readers[self.next.fetch_add(1, Ordering::Relaxed) % READERS]
+    }
+
+    /// What is kept, or else what `load` reads.
+    async fn kept<T: Serialize>(
+        &self,
+        id: Uuid,
+        load: impl AsyncFnOnce() -> Result<(i64, T), Failure>,
+    ) -> Result<Response, Failure> {
+        let (version, json) = match self.keep.get(id).await? {
+            Some(kept) => kept,
+            None => {
+                let (version, body) = load().await?;
+                let json = serde_json::to_vec(&body).map_err(|_| Failure(StatusCode::INTERNAL_SERVER_ERROR))?;
+                let json = Bytes::from(json);
+                self.keep.set(id, version, &json).await?;
+                (version, json)
+            }
+        };
+        let headers = [(header::CONTENT_TYPE, "application/json"), (header::ETAG, &format!("\"{version}\""))];
+        Ok((headers, json).into_response())
     }
 
     async fn with_writer<T>(&self, work: impl AsyncFnOnce(&mut Writer) -> Result<T, Failure>) -> Result<T, Failure> {
@@ -225,12 +311,14 @@ async fn find(
     Path(id): Path<Uuid>,
     Query(Includes { include }): Query<Includes>,
 ) -> Result<Response, Failure> {
-    let Reader { client, user: user_text, profile: profile_text, contents, tags } = limit.reader();
+    let Reader { client, user: user_text, profile: profile_text, contents, tags, .. } = limit.reader();
     if include.is_none() {
-        let row = client.query_opt(user_text, &[&id]).await?.ok_or(Failure(StatusCode::NOT_FOUND))?;
-        let user = user(&row);
-        let version = user.version;
-        return Ok(tagged(user, version));
+        let load = async || {
+            let row = client.query_opt(user_text, &[&id]).await?.ok_or(Failure(StatusCode::NOT_FOUND))?;
+            let user = user(&row);
+            Ok((user.version, user))
+        };
+        return limit.kept(id, load).await;
     }
     let (row, profile_row, content_rows, tag_rows) = try_join4(
         client.query_opt(user_text, &[&id]),
@@ -248,6 +336,16 @@ async fn find(
     });
     let contents = contents.collect();
     Ok(tagged(wire::UserView { user, profile: profile_row.as_ref().map(profile), contents }, version))
+}
+
+async fn find_content(State(limit): Shared, Path(id): Path<Uuid>) -> Result<Response, Failure> {
+    let load = async || {
+        let Reader { client, content: text, .. } = limit.reader();
+        let row = client.query_opt(text, &[&id]).await?.ok_or(Failure(StatusCode::NOT_FOUND))?;
+        let content = content(&row);
+        Ok((content.version, content))
+    };
+    limit.kept(id, load).await
 }
 
 #[expect(clippy::disallowed_methods, reason = "what a program without a clock of its own would write")]

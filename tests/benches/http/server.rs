@@ -13,10 +13,42 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How many ticks of the clock that processor time is counted in a second has: `USER_HZ`, 100 on Linux.
 const TICKS_A_SECOND: f64 = 100.0;
 
+/// Where copies of what is read are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// Nowhere.
+    None,
+    /// In the memory of the server.
+    Memory,
+    /// In Redis.
+    Redis,
+}
+
+impl Tier {
+    pub(crate) const ALL: [Self; 3] = [Self::None, Self::Memory, Self::Redis];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "nowhere",
+            Self::Memory => "in process",
+            Self::Redis => "Redis",
+        }
+    }
+}
+
+/// What servers work with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backing<'a> {
+    /// The database.
+    pub(crate) database: &'a str,
+    /// A Redis server, for those that keep copies there.
+    pub(crate) redis: &'a str,
+}
+
 /// What is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The service as it is started without any setting.
+    /// The service as it is started, but for where it keeps copies.
     Ours,
     /// The service with a log of warnings only.
     Quiet,
@@ -47,7 +79,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts it, and waits until it is ready.
-    pub(crate) async fn start(kind: Kind, url: &str) -> Outcome<Self> {
+    pub(crate) async fn start(kind: Kind, tier: Tier, backing: Backing<'_>) -> Outcome<Self> {
         // Free a moment ago; nobody else asks for it so soon.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let folder = std::env::temp_dir();
@@ -55,12 +87,17 @@ impl Server {
         command
             .env_clear()
             .env("SEABED_BENCH_SERVE", kind.name())
-            .env("DATABASE_URL", url)
+            .env("DATABASE_URL", backing.database)
             .env("LISTEN", address.to_string())
             .env("SECRET_KEY", "only for measuring only for measuring")
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
+        match tier {
+            Tier::None => command.env("CACHE", "off"),
+            Tier::Memory => &mut command,
+            Tier::Redis => command.env("REDIS_URL", backing.redis),
+        };
         if kind == Kind::Quiet {
             command.env("LOG", "warn");
         }

@@ -77,9 +77,12 @@ impl Fixture {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a connection behind the back of what is measured")]
 pub(crate) async fn connect(url: &str) -> Outcome<DatabaseConnection> {
-    let mut options = sea_orm::ConnectOptions::new(url);
+    open(sea_orm::ConnectOptions::new(url)).await
+}
+
+#[expect(clippy::disallowed_methods, reason = "a connection behind the back of what is measured")]
+pub(crate) async fn open(mut options: sea_orm::ConnectOptions) -> Outcome<DatabaseConnection> {
     options.sqlx_logging(false);
     Ok(sea_orm::Database::connect(options).await?)
 }
@@ -169,7 +172,7 @@ async fn fill(database: &DatabaseConnection) -> Outcome<(Vec<Uuid>, Vec<Uuid>)> 
     Ok((ids, account_ids))
 }
 
-async fn insert<M>(database: &DatabaseConnection, rows: Vec<M>) -> Outcome<()>
+pub(crate) async fn insert<M>(database: &DatabaseConnection, rows: Vec<M>) -> Outcome<()>
 where
     M: ModelTrait + IntoActiveModel<<M::Entity as EntityTrait>::ActiveModel> + Clone,
 {

@@ -196,8 +196,12 @@ fn case_10_an_unknown_path_is_not_found() {
     });
 }
 
-/// RFC 9112, section 6.1, lets a server follow the transfer encoding alone if it then closes the connection: what was
-/// smuggled in behind the body is never taken for a request.
+/// The catalogue asks for 400; this proves what 400 is for. hyper takes the length of a request that has a transfer
+/// encoding too for not said, as RFC 9112, section 6.3, has it, before anything of ours sees the request; it leaves no
+/// trace of it, and has no setting to refuse it. To look for it in the bytes before hyper does, one would have to know
+/// where in them a request begins, and so to parse HTTP a second time: two readings that may differ are what smuggling
+/// lives on. Section 6.1 lets a server follow the transfer encoding alone if it then closes the connection: what was
+/// smuggled in behind the body is never taken for a request, on a fresh connection or on one that was used before.
 #[test]
 fn case_11_a_body_of_two_lengths_smuggles_nothing_in() {
     on_sqlite(async |service| {
@@ -208,12 +212,18 @@ fn case_11_a_body_of_two_lengths_smuggles_nothing_in() {
             "content-length: 5\r\ntransfer-encoding: chunked\r\n",
             "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
         ] {
-            let mut connection = service.connect().await;
-            connection.send(format!("{}{body}{smuggled}", head(headers))).await;
-            let answer = connection.answer().await.unwrap();
-            assert!([201, 409].contains(&answer.status), "{answer:?}");
-            assert_eq!(answer.header("connection"), "close");
-            assert!(connection.is_closed().await);
+            for used_before in [false, true] {
+                let mut connection = service.connect().await;
+                if used_before {
+                    connection.send("GET /v1/tags HTTP/1.1\r\nhost: seabed\r\n\r\n").await;
+                    assert_eq!(connection.answer().await.unwrap().status, 200);
+                }
+                connection.send(format!("{}{body}{smuggled}", head(headers))).await;
+                let answer = connection.answer().await.unwrap();
+                assert!([201, 409].contains(&answer.status), "{answer:?}");
+                assert_eq!(answer.header("connection"), "close");
+                assert!(connection.is_closed().await);
+            }
         }
         // Two lengths of one kind, and encodings that nobody knows, are refused at once.
         for headers in [

@@ -105,8 +105,8 @@ fn case_48_every_report_of_the_engine_has_its_answer() {
             ("23502", 422, "invalid"),
             ("22001", 422, "invalid"),
             ("22003", 422, "invalid"),
-            ("40001", 503, "contention"),
-            ("40P01", 503, "contention"),
+            ("40001", 503, "serialization_failure"),
+            ("40P01", 503, "deadlock"),
             ("57014", 504, "timeout"),
             ("53100", 503, "disk_full"),
             ("53300", 503, "too_many_connections"),
@@ -144,13 +144,13 @@ fn case_48_a_statement_that_takes_too_long_is_given_up() {
 fn case_48_a_database_that_is_being_written_by_another_is_contended() {
     within(LIMIT, async {
         let database = database(Backend::Sqlite).await.unwrap();
-        let statement_timeout = Duration::from_millis(100);
-        let options = StoreOptions { statement_timeout, ..StoreOptions::new(&database.url) };
+        let lock_timeout = Duration::from_millis(100);
+        let options = StoreOptions { lock_timeout, ..StoreOptions::new(&database.url) };
         let service = Service::start_on(&options, Limits::default(), KEY).await;
         let mut other = sqlx::SqliteConnection::connect(&database.url).await.unwrap();
         other.execute("BEGIN IMMEDIATE").await.unwrap();
         let answer = service.post("/v1/tags", &json!({"name": "a"})).await;
-        answer.problem(503, "contention");
+        answer.problem(503, "database_busy");
         assert_eq!(answer.header("retry-after"), "1");
         service.get("/v1/tags").await.expect(200);
         other.execute("ROLLBACK").await.unwrap();
@@ -241,6 +241,20 @@ on_both!(
         assert_eq!(found["profile"]["user_id"], user);
     }
 
+    /// What goes along with its parent, and what forgets it, is told beforehand.
+    async fn case_49_what_becomes_of_children_is_told(database: TestDatabase) {
+        let service = Service::start(&database).await;
+        let described = service.get("/openapi.json").await.expect(200);
+        let delete = |path: &str| described["paths"][path]["delete"]["description"].as_str().unwrap_or_default();
+        assert_eq!(
+            delete("/v1/users/{id}"),
+            "Refused while it has any of: profiles, accounts, contents, subscriptions. Deleted along with it: settings. \
+             Kept, without it: data models."
+        );
+        assert_eq!(delete("/v1/data-models/{id}"), "Refused while it has any of: relationships.");
+        assert_eq!(delete("/v1/settings/{id}"), "");
+    }
+
     async fn case_50_links_are_what_they_are(database: TestDatabase) {
         let service = Service::start(&database).await;
         let user = user(&service, "a").await;
@@ -319,7 +333,7 @@ on_both!(
         let put = |body: Value| service.request(Method::PUT, &path).json(&body);
         let made = send(put(json!({"city": "Wien"}))).await;
         made.expect(200);
-        send(put(json!({"city": "Graz"}))).await.problem(412, "version_conflict");
+        send(put(json!({"city": "Graz"}))).await.problem(428, "if_match_required").says("If-Match");
         send(put(json!({"city": "Graz"})).header("if-match", "\"2\"")).await.problem(412, "version_conflict");
         let changed = send(put(json!({"city": "Graz"})).header("if-match", made.header("etag"))).await;
         assert_eq!(changed.expect(200)["city"], "Graz");
@@ -442,8 +456,9 @@ impl Holder {
 
     /// Waits until so many sessions of this database wait for a lock.
     async fn until_waiting(&self, count: i64) {
-        let waiting = "SELECT count(*) FROM pg_stat_activity \
-                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        // Not `pg_stat_activity`, which shows a transaction what its first look found.
+        let waiting = "SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_database ON pg_database.oid = database \
+                       WHERE datname = current_database() AND NOT granted";
         let reached = async || {
             let row = self.client.query_one(waiting, &[]).await.unwrap();
             (row.get::<_, i64>(0) >= count).then_some(())

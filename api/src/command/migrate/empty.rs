@@ -26,31 +26,35 @@ SELECT statement FROM (
     WHERE t.typnamespace = mine.oid AND (t.typtype IN ('e', 'd', 'r') OR c.relkind = 'c')
 ) drops
 WHERE oid NOT IN (SELECT objid FROM foreigners)
+  AND oid NOT IN (SELECT oid FROM pg_class WHERE relname IN ($1, $2) AND relnamespace = (SELECT oid FROM mine))
 ORDER BY turn, oid";
 
 /// The same for SQLite: views before the tables they read, virtual tables before those that they are stored in.
 const DROPS_SQLITE: &str = "
 SELECT 'DROP ' || type || ' IF EXISTS \"' || replace(name, '\"', '\"\"') || '\"' AS statement
 FROM sqlite_master
-WHERE type IN ('view', 'table') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+WHERE type IN ('view', 'table') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT IN ($1, $2)
 ORDER BY type DESC, sql NOT LIKE 'CREATE VIRTUAL %', rowid DESC";
 
-/// Drops everything, or nothing if anything cannot be dropped, and tells how many objects that were.
-pub(super) async fn empty(database: &DatabaseConnection) -> Result<usize, DbErr> {
+/// Drops everything but two tables of ours, or nothing if anything cannot be dropped, and tells how many objects that
+/// were.
+pub(super) async fn empty(database: &DatabaseConnection, ours: &[String]) -> Result<usize, DbErr> {
     if database.get_database_backend() != DbBackend::Sqlite {
-        return drop_all(database, DROPS_POSTGRES).await;
+        return drop_all(database, DROPS_POSTGRES, ours).await;
     }
     // SQLite deletes the rows of a table before dropping it, and there the foreign keys would object. They can only be
     // switched outside a transaction, and the migrator's pool has a single connection.
     database.execute_unprepared("PRAGMA foreign_keys = OFF").await?;
-    let outcome = drop_all(database, DROPS_SQLITE).await;
+    let outcome = drop_all(database, DROPS_SQLITE, ours).await;
     database.execute_unprepared("PRAGMA foreign_keys = ON").await?;
     outcome
 }
 
-async fn drop_all(database: &DatabaseConnection, query: &str) -> Result<usize, DbErr> {
+async fn drop_all(database: &DatabaseConnection, query: &str, ours: &[String]) -> Result<usize, DbErr> {
     let transaction = database.begin().await?;
-    let drops = transaction.query_all_raw(Statement::from_string(transaction.get_database_backend(), query)).await?;
+    let ours = ours.iter().map(|name| name.as_str().into());
+    let statement = Statement::from_sql_and_values(transaction.get_database_backend(), query, ours);
+    let drops = transaction.query_all_raw(statement).await?;
     for drop in &drops {
         let statement: String = drop.try_get("", "statement")?;
         transaction.execute_unprepared(&statement).await?;

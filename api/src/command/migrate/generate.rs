@@ -1,4 +1,4 @@
-//! Writes the start of a new migration and enters it in `lib.rs`, touching nothing else there.
+//! Writes the start of a new migration, as far as its name tells, and enters it in `lib.rs`, touching nothing else there.
 
 use std::{
     fmt, fs,
@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::MigrateError;
 
+/// What any migration starts with.
 const START: &str = r#"use sea_orm_migration::prelude::*;
 
 /// What this migration is for.
@@ -36,6 +37,37 @@ impl MigrationTrait for Migration {
 }
 "#;
 
+/// What a migration starts with that creates a table of records: its columns, references, checks and indexes are to be
+/// added.
+const START_OF_TABLE: &str = r#"use sea_orm_migration::{prelude::*, schema::*};
+
+use crate::convention::{drop_cached, record};
+
+/// Creates TABLE.
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    // SeaORM wraps a migration in a transaction on PostgreSQL only; asked for, it does so on SQLite too.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {
+        record("TABLE") // id, version, created_at, updated_at
+            .cached()
+            .audited()
+            .create(schema)
+            .await
+    }
+
+    async fn down(&self, schema: &SchemaManager) -> Result<(), DbErr> {
+        drop_cached(schema, "TABLE").await
+    }
+}
+"#;
+
 /// The files of a new migration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Generated {
@@ -52,7 +84,7 @@ impl fmt::Display for Generated {
         let Self { name: _, file, list } = self;
         writeln!(f, "wrote {}", file.display())?;
         writeln!(f, "entered it in {}", list.display())?;
-        f.write_str("next: write both directions, then run `entity refresh`")
+        f.write_str("next: write what it is to do, then run `entity refresh`")
     }
 }
 
@@ -67,12 +99,12 @@ pub fn generate(name: &str, folder: &Path, now: SystemTime) -> Result<Generated,
     let title = title(name)?;
     let list = folder.join("lib.rs");
     let before = fs::read_to_string(&list).map_err(|source| MigrateError::File { path: list.clone(), source })?;
-    let name = format!("m{}_{title}", stamp(&before, now));
+    let name = format!("m{}_{title}", stamp(&(in_sql(folder) + &before), now));
     let after = enter(&before, &name).map_err(|missing| MigrateError::Layout { path: list.clone(), missing })?;
 
     let file = folder.join(format!("{name}.rs"));
     fs::File::create_new(&file)
-        .and_then(|mut created| created.write_all(START.as_bytes()))
+        .and_then(|mut created| created.write_all(start(&title).as_bytes()))
         .map_err(|source| MigrateError::File { path: file.clone(), source })?;
     if let Err(source) = replace(&list, &after) {
         if let Err(error) = fs::remove_file(&file) {
@@ -83,12 +115,27 @@ pub fn generate(name: &str, folder: &Path, now: SystemTime) -> Result<Generated,
     Ok(Generated { name, file, list })
 }
 
+/// The migrations in SQL, as the list would name them.
+fn in_sql(folder: &Path) -> String {
+    let folders = fs::read_dir(folder.join("../sql")).into_iter().flatten().flatten();
+    let names = folders.filter_map(|folder| folder.file_name().into_string().ok());
+    names.map(|name| format!("mod m{};\n", name.strip_prefix('m').unwrap_or(&name))).collect()
+}
+
 fn title(name: &str) -> Result<String, MigrateError> {
     let permitted = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, ' ' | '-' | '_');
     if !name.chars().all(permitted) || !name.contains(|c: char| c.is_ascii_lowercase()) {
         return Err(MigrateError::Name { name: name.to_owned() });
     }
     Ok(name.split([' ', '-', '_']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_"))
+}
+
+/// What a migration of that title starts with: `create_<table>` says more than others.
+fn start(title: &str) -> String {
+    match title.strip_prefix("create_") {
+        Some(table) => START_OF_TABLE.replace("TABLE", table),
+        None => START.to_owned(),
+    }
 }
 
 /// Date and number of the new migration: its place in the list must be its place in the alphabet too.

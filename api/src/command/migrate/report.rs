@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Generated;
+use super::{Generated, Plan, Standing, Status, lint::Report};
+use crate::command::Exit;
 
 /// What a command did or found.
 #[derive(Debug, Serialize)]
@@ -14,8 +15,27 @@ pub enum Output {
     Steps(Vec<Step>),
     /// All migrations, in their order.
     Status(Vec<Standing>),
+    /// The migration that was taken for what was applied.
+    Accepted {
+        /// Its name.
+        accepted: String,
+    },
+    /// What would be done.
+    Plan(Plan),
+    /// What is dangerous about migrations.
+    Lint(Report),
     /// The files that were written.
     Generated(Generated),
+}
+
+impl Output {
+    /// What the process ends with.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Lint(report) if !report.is_clean() => Exit::Usage,
+            _ => Exit::Done,
+        }
+    }
 }
 
 /// A migration that was applied or rolled back.
@@ -40,31 +60,19 @@ pub enum Direction {
 }
 
 impl Direction {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+
     pub(super) fn done(self) -> &'static str {
         match self {
             Self::Up => "applied",
             Self::Down => "rolled back",
         }
     }
-}
-
-/// Where a migration stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Standing {
-    /// Its name.
-    pub name: String,
-    /// Whether it is applied.
-    pub status: Status,
-}
-
-/// Whether a migration is applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// It is.
-    Applied,
-    /// It is yet to be.
-    Pending,
 }
 
 impl fmt::Display for Output {
@@ -81,13 +89,25 @@ impl fmt::Display for Output {
                 }
             }
             Self::Status(standings) => {
-                for Standing { name, status } in standings {
+                for Standing { name, status, problem, record, begun } in standings {
                     let status = if *status == Status::Applied { "applied" } else { "pending" };
-                    writeln!(f, "{status}  {name}")?;
+                    match record {
+                        Some(record) => writeln!(f, "{status}  {name}  ({record})")?,
+                        None => writeln!(f, "{status}  {name}")?,
+                    }
+                    if let Some(begun) = begun {
+                        writeln!(f, "         {begun}")?;
+                    }
+                    if let Some(problem) = problem {
+                        writeln!(f, "         {problem}")?;
+                    }
                 }
                 let pending = standings.iter().filter(|standing| standing.status == Status::Pending).count();
                 write!(f, "{} applied, {pending} pending", standings.len() - pending)
             }
+            Self::Accepted { accepted } => write!(f, "{accepted} is taken for what was applied"),
+            Self::Plan(plan) => plan.fmt(f),
+            Self::Lint(report) => report.fmt(f),
             Self::Generated(generated) => generated.fmt(f),
         }
     }

@@ -1,0 +1,119 @@
+//! Records the statements that the migrations of this program really run, and runs them nowhere.
+//!
+//! They run on a connection that answers as an empty database would; so a migration that asks what is there is recorded as
+//! it would run on a new one.
+
+use std::{
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures_util::FutureExt;
+use migration::MigrationTrait;
+use sea_orm_migration::{
+    DbErr, SchemaManager,
+    sea_orm::{
+        DatabaseConnection, DatabaseConnectionType, DbBackend, ExecResult, MockDatabase, MockDatabaseConnection,
+        MockDatabaseTrait, MockExecResult, QueryResult, Statement, Transaction, Value,
+    },
+};
+
+use crate::command::migrate::Direction;
+
+/// What a migration ran, one way, on one kind of database.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    /// The statements, each as it was sent.
+    pub(crate) statements: Vec<String>,
+    /// Whether the runner wraps them in a transaction.
+    pub(crate) in_transaction: bool,
+    /// Why it did not come to its end.
+    pub(crate) failure: Option<String>,
+}
+
+/// Runs a migration one way, to see its statements.
+pub(crate) async fn record(migration: &dyn MigrationTrait, direction: Direction, backend: DbBackend) -> Recording {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let recorder = Recorder { backend, heard: Arc::clone(&heard) };
+    let connection = MockDatabaseConnection::new(recorder);
+    let connection = DatabaseConnection::from(DatabaseConnectionType::MockDatabaseConnection(Arc::new(connection)));
+    let schema = SchemaManager::new(&connection);
+    let run = async {
+        match direction {
+            Direction::Up => migration.up(&schema).await,
+            Direction::Down => migration.down(&schema).await,
+        }
+    };
+    // What sea-query cannot say for SQLite, it does not refuse: it panics.
+    let failure = match AssertUnwindSafe(run).catch_unwind().await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(panic) => Some(said(&*panic)),
+    };
+    let statements = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
+    let in_transaction = migration.use_transaction().unwrap_or(backend == DbBackend::Postgres);
+    Recording { statements, in_transaction, failure }
+}
+
+fn said(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
+
+/// Hears statements, and answers as an empty database.
+#[derive(Debug)]
+struct Recorder {
+    backend: DbBackend,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl Recorder {
+    fn hear(&self, statement: &Statement) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).push(statement.to_string());
+    }
+
+    /// The one row that questions about the schema are answered with.
+    fn row(sql: &str) -> Option<BTreeMap<&'static str, Value>> {
+        if sql.contains("current_schema") {
+            return Some(BTreeMap::from([("current_schema", Value::from("public"))]));
+        }
+        let asked = ["has_table", "has_column", "has_index"].into_iter().find(|asked| sql.contains(asked))?;
+        Some(BTreeMap::from([(asked, Value::from(false))]))
+    }
+}
+
+impl MockDatabaseTrait for Recorder {
+    fn execute(&mut self, _counter: usize, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.hear(&statement);
+        let done = MockExecResult { last_insert_id: 0, rows_affected: 0 };
+        MockDatabase::new(self.backend).append_exec_results([done]).execute(0, statement)
+    }
+
+    fn query(&mut self, _counter: usize, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let rows: Vec<_> = Self::row(&statement.sql).into_iter().collect();
+        // Questions about the schema change nothing, and whoever asks them is no less safe for it.
+        if rows.is_empty() {
+            self.hear(&statement);
+        }
+        MockDatabase::new(self.backend).append_query_results([rows]).query(0, statement)
+    }
+
+    fn begin(&mut self) {}
+
+    fn commit(&mut self) {}
+
+    fn rollback(&mut self) {}
+
+    fn drain_transaction_log(&mut self) -> Vec<Transaction> {
+        Vec::new()
+    }
+
+    fn get_database_backend(&self) -> DbBackend {
+        self.backend
+    }
+
+    fn ping(&self) -> Result<(), DbErr> {
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! How migrations are run.
+
+use std::time::Duration;
+
+use migration::{MigrationTrait, Migrator, MigratorTrait, Source, source};
+use sea_orm_migration::sea_orm::DbBackend;
+
+use crate::config::Config;
+
+/// How migrations are run, and which.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long opening the database may take.
+    pub connect_timeout: Duration,
+    /// The table that lists the applied ones. Two tables of ours beside it are called `_<table>_lock` and `_<table>_log`.
+    pub table: String,
+    /// How long a statement may wait for what others hold: as long, they wait behind it.
+    pub lock_timeout: Duration,
+    /// How long a statement may take.
+    pub statement_timeout: Duration,
+    /// How often a migration is tried that others keep from what it needs.
+    pub attempts: u32,
+    /// How long the lock holds after its holder was last heard of.
+    pub lease: Duration,
+    /// How long to wait for another migrator.
+    pub wait: Duration,
+    /// The migrations.
+    pub program: Program,
+}
+
+/// The migrations that a program has.
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    /// In their order.
+    pub migrations: fn() -> Vec<Box<dyn MigrationTrait>>,
+    /// What each is written as, if that is known.
+    pub source: fn(&str, DbBackend) -> Option<Source>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(30),
+            table: "seaql_migrations".to_owned(),
+            lock_timeout: Duration::from_secs(2),
+            statement_timeout: Duration::from_secs(3_600),
+            attempts: 10,
+            lease: Duration::from_secs(10),
+            wait: Duration::from_secs(600),
+            program: Program { migrations: Migrator::migrations, source },
+        }
+    }
+}
+
+impl Options {
+    /// As it is configured.
+    pub fn of(config: &Config) -> Self {
+        let migration = &config.migration;
+        Self {
+            connect_timeout: config.database.connect_timeout,
+            table: migration.table.clone(),
+            lock_timeout: migration.lock_timeout,
+            statement_timeout: migration.statement_timeout,
+            attempts: migration.attempts,
+            lease: migration.lease,
+            wait: migration.wait,
+            ..Self::default()
+        }
+    }
+
+    /// The table with the lock.
+    pub(super) fn lock_table(&self) -> String {
+        format!("_{}_lock", self.table)
+    }
+
+    /// The table with what was done.
+    pub(super) fn log_table(&self) -> String {
+        format!("_{}_log", self.table)
+    }
+}

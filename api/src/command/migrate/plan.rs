@@ -1,0 +1,133 @@
+//! `migrate plan`: what migrating would run, and what that would do, without doing it.
+
+use std::{collections::BTreeSet, fmt};
+
+use migration::{Migrator, MigratorTrait};
+use sea_orm_migration::sea_orm::DbBackend;
+use serde::Serialize;
+
+use super::{
+    Direction,
+    lint::{Effects, Lock, Planned, Recording, record},
+};
+
+/// The steps that would be taken, in their order.
+#[derive(Debug, Serialize)]
+pub struct Plan {
+    /// The steps; none if there is nothing to do.
+    pub steps: Vec<PlannedStep>,
+}
+
+/// A migration that would be applied or rolled back.
+#[derive(Debug, Serialize)]
+pub struct PlannedStep {
+    /// Its name.
+    pub name: String,
+    /// Which way.
+    pub direction: Direction,
+    /// Whether it is undone as a whole when a part of it fails.
+    pub in_transaction: bool,
+    /// What it would run.
+    pub statements: Vec<Planned>,
+    /// Why it would fail.
+    pub failure: Option<String>,
+}
+
+/// Plans to take the named migrations one way.
+///
+/// Their statements are those that they would run on an empty database: what a migration makes of the rows that it finds
+/// is not foreseen.
+pub async fn plan(names: &[String], direction: Direction, backend: DbBackend) -> Plan {
+    let wanted: BTreeSet<&String> = names.iter().collect();
+    let (mut effects, mut steps) = (Effects::default(), Vec::new());
+    let migrations = Migrator::migrations();
+    for migration in &migrations {
+        effects.begin();
+        let is_wanted = direction == Direction::Up && wanted.contains(&migration.name().to_owned());
+        // The schema that a step finds is made by those before it, also if they were applied long ago.
+        let here = record(migration.as_ref(), Direction::Up, DbBackend::Postgres).await;
+        let planned: Vec<Planned> = here.statements.iter().flat_map(|sql| effects.of(sql)).collect();
+        if is_wanted {
+            steps.push(step(
+                migration.name(),
+                direction,
+                record(migration.as_ref(), direction, backend).await,
+                backend,
+                planned,
+            ));
+        }
+    }
+    for name in names.iter().filter(|_| direction == Direction::Down) {
+        let Some(migration) = migrations.iter().find(|migration| migration.name() == name) else { continue };
+        effects.begin();
+        let here = record(migration.as_ref(), direction, DbBackend::Postgres).await;
+        let planned: Vec<Planned> = here.statements.iter().flat_map(|sql| effects.of(sql)).collect();
+        steps.push(step(name, direction, record(migration.as_ref(), direction, backend).await, backend, planned));
+    }
+    Plan { steps }
+}
+
+fn step(
+    name: &str,
+    direction: Direction,
+    recording: Recording,
+    backend: DbBackend,
+    planned: Vec<Planned>,
+) -> PlannedStep {
+    let Recording { statements, in_transaction, failure } = recording;
+    let statements = match backend {
+        DbBackend::Sqlite => statements.iter().map(|sql| on_sqlite(sql)).collect(),
+        _ => planned,
+    };
+    PlannedStep { name: name.to_owned(), direction, in_transaction, statements, failure }
+}
+
+/// A statement of SQLite, which locks its whole file: only what it loses is told.
+fn on_sqlite(sql: &str) -> Planned {
+    // What triggers will do is not done now.
+    let is_new = sql.trim_start().starts_with("CREATE");
+    let effects = if is_new { Vec::new() } else { Effects::default().of(sql) };
+    Planned { loses: effects.into_iter().flat_map(|planned| planned.loses).collect(), ..Planned::plain(sql) }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for PlannedStep { name, direction, in_transaction, statements, failure } in &self.steps {
+            let way = if *direction == Direction::Up { "apply" } else { "roll back" };
+            let how = if *in_transaction { "in one transaction" } else { "without a transaction" };
+            writeln!(f, "-- {way} {name}, {how}")?;
+            for Planned { sql, locks, rewrites, loses } in statements {
+                writeln!(f, "{};", sql.trim_end_matches(';'))?;
+                for Lock { on, mode, keeps_out } in locks {
+                    writeln!(
+                        f,
+                        "--   locks {on}: {mode}, {keeps_out} wait{}",
+                        if keeps_out.ends_with('s') { "" } else { "s" }
+                    )?;
+                }
+                for rewritten in rewrites {
+                    writeln!(f, "--   rewrites {rewritten}")?;
+                }
+                for lost in loses {
+                    writeln!(f, "--   LOSES {lost}")?;
+                }
+            }
+            if let Some(failure) = failure {
+                writeln!(f, "--   FAILS: {failure}")?;
+            }
+        }
+        let count = |one: &str, count: usize| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
+        if self.steps.is_empty() {
+            return f.write_str("nothing to do");
+        }
+        let statements = self.steps.iter().map(|step| step.statements.len()).sum();
+        let losing =
+            self.steps.iter().flat_map(|step| &step.statements).filter(|planned| !planned.loses.is_empty()).count();
+        write!(
+            f,
+            "-- {}, {}, {losing} that lose data; nothing was run",
+            count("migration", self.steps.len()),
+            count("statement", statements)
+        )
+    }
+}

@@ -1,0 +1,64 @@
+//! What becomes of the schema when the service starts.
+
+use sea_orm_migration::sea_orm::{ConnectionTrait, Statement};
+
+use super::{Database, MigrateError, Options, Problem, Standing, Status, connect, problems, refuse, status, up};
+use crate::{
+    command::CommandError,
+    config::{Config, MigrateOnStart},
+};
+
+/// Sees to it that the schema is there: an empty embedded database is migrated, and any other if that is configured.
+///
+/// # Errors
+/// If migrations are pending that must not be run now, or one fails.
+pub async fn prepare_schema(config: &Config) -> Result<(), CommandError> {
+    let database = connect(config.database.url.reveal(), &Options::of(config)).await?;
+    let prepared = prepare(config, &database).await;
+    database.close().await;
+    prepared
+}
+
+async fn prepare(config: &Config, database: &Database) -> Result<(), CommandError> {
+    // First, because another process that starts may be making both at this moment.
+    let is_foreign = config.database.is_embedded() && has_tables(database).await?;
+    let standings = status(database).await?;
+    refuse(&standings, |problem| matches!(problem, Problem::Missing | Problem::Duplicate { .. }))?;
+    for (name, problem) in problems(&standings) {
+        tracing::warn!("{name} {problem}");
+    }
+    let pending = || standings.iter().filter(|standing| standing.status == Status::Pending);
+    let Some(Standing { name: first, .. }) = pending().next() else { return Ok(()) };
+    let count = pending().count();
+    if !may_migrate(config, &standings) {
+        return Err(CommandError::PendingMigrations { count, first: first.clone() });
+    }
+    if is_foreign && count == standings.len() {
+        return Err(CommandError::ForeignDatabase);
+    }
+    let steps = up(database, None).await?;
+    tracing::info!(database = %config.database.url, migrations = steps.len(), "the schema was made");
+    Ok(())
+}
+
+/// Whether the service may run what is pending when it starts.
+pub(crate) fn may_migrate(config: &Config, standings: &[Standing]) -> bool {
+    match config.migrate_on_start {
+        MigrateOnStart::Always => true,
+        MigrateOnStart::Never => false,
+        MigrateOnStart::Auto => {
+            config.database.is_embedded() && standings.iter().all(|standing| standing.status == Status::Pending)
+        }
+    }
+}
+
+/// Whether an embedded database without a history holds tables all the same.
+async fn has_tables(database: &Database) -> Result<bool, CommandError> {
+    let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+               AND name NOT IN ($1, $2, $3) LIMIT 1";
+    let tables = database.tables();
+    let kept = tables.ours().iter().map(String::as_str).chain([tables.history()]).map(Into::into);
+    let statement = Statement::from_sql_and_values(database.get_database_backend(), sql, kept);
+    let found = database.query_one_raw(statement).await.map_err(MigrateError::History)?;
+    Ok(found.is_some())
+}

@@ -1,0 +1,58 @@
+//! What is known to one who was given it, and to nobody else.
+
+use std::{fmt, str::FromStr};
+
+use sha2::{Digest, Sha256};
+
+/// 256 random bits, which nobody can guess. `Debug` does not show them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret([u8; 32]);
+
+impl Secret {
+    /// A new one, from the random numbers of the machine: these alone never follow from a seed.
+    pub(crate) fn new() -> Self {
+        Self(rand::random())
+    }
+
+    /// The text to hand out: 64 hexadecimal digits.
+    pub fn reveal(&self) -> String {
+        hex(&self.0)
+    }
+
+    /// What may be kept of it: it leads nowhere.
+    pub(crate) fn hash(&self) -> String {
+        hex(&Sha256::digest(self.0))
+    }
+}
+
+impl FromStr for Secret {
+    type Err = NotASecret;
+
+    fn from_str(text: &str) -> Result<Self, NotASecret> {
+        let mut bytes = [0; 32];
+        let is_hexadecimal = text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        if text.len() != 2 * bytes.len() || !is_hexadecimal {
+            return Err(NotASecret);
+        }
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let digits = std::str::from_utf8(digits).map_err(|_| NotASecret)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| NotASecret)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// The text was never handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 64 hexadecimal digits")]
+pub struct NotASecret;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}

@@ -1,0 +1,139 @@
+-- M23: the usual form
+ALTER TABLE users ADD COLUMN name text NOT NULL;
+-- M23: without the noise word
+ALTER TABLE users ADD name text NOT NULL;
+-- M23: IF NOT EXISTS
+ALTER TABLE IF EXISTS users ADD COLUMN IF NOT EXISTS name text NOT NULL;
+-- M23: quoted, in a schema
+ALTER TABLE "app"."users" ADD COLUMN "name" text NOT NULL;
+-- M23: small letters
+alter table users add column name text not null;
+-- M23: among others
+ALTER TABLE users ADD COLUMN bio text, ADD COLUMN name text NOT NULL;
+-- M23: with a collation
+ALTER TABLE users ADD COLUMN name text COLLATE "C" NOT NULL;
+-- M23: named
+ALTER TABLE users ADD COLUMN name text CONSTRAINT named NOT NULL;
+-- M23: its default is nothing
+ALTER TABLE users ADD COLUMN name text NOT NULL DEFAULT NULL;
+-- M23 M19: a reference
+ALTER TABLE orders ADD COLUMN user_id uuid NOT NULL REFERENCES users (id);
+-- M23 M15: unique
+ALTER TABLE users ADD COLUMN slug text NOT NULL UNIQUE;
+-- M23: an array
+ALTER TABLE users ADD COLUMN tags text[] NOT NULL;
+-- M23: in a block
+DO $$ BEGIN ALTER TABLE users ADD COLUMN name text NOT NULL; EXCEPTION WHEN duplicate_column THEN NULL; END $$;
+-- safe: it may be missing
+ALTER TABLE users ADD COLUMN name text;
+-- safe: said so
+ALTER TABLE users ADD COLUMN name text NULL;
+-- safe: with a default
+ALTER TABLE users ADD COLUMN name text NOT NULL DEFAULT '';
+-- safe: with a default, the other way round
+ALTER TABLE users ADD COLUMN active boolean DEFAULT false NOT NULL;
+-- safe: with a default that is a number
+ALTER TABLE "users" ADD COLUMN "version" bigint NOT NULL DEFAULT -1;
+-- safe: with a default that is cast
+ALTER TABLE users ADD COLUMN settings jsonb NOT NULL DEFAULT '{}'::jsonb;
+-- safe: with a default that is an array
+ALTER TABLE users ADD COLUMN tags text[] NOT NULL DEFAULT ARRAY[]::text[];
+-- safe: with a default that is an array, in short
+ALTER TABLE users ADD COLUMN tags text[] NOT NULL DEFAULT '{}';
+-- safe: with a default that is a time
+ALTER TABLE users ADD COLUMN joined_at timestamptz NOT NULL DEFAULT now();
+-- safe: with a default that is a time, in the words of the standard
+ALTER TABLE users ADD COLUMN joined_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP;
+-- safe: on a table that is made here
+CREATE TABLE people (id uuid PRIMARY KEY);
+ALTER TABLE people ADD COLUMN name text NOT NULL;
+
+-- M24: random UUIDs
+ALTER TABLE users ADD COLUMN token uuid DEFAULT gen_random_uuid();
+-- M24: random UUIDs, NOT NULL
+ALTER TABLE users ADD COLUMN token uuid NOT NULL DEFAULT gen_random_uuid();
+-- M24: of an extension
+ALTER TABLE users ADD COLUMN token uuid DEFAULT uuid_generate_v4();
+-- M24: in a schema
+ALTER TABLE users ADD COLUMN token uuid DEFAULT public.uuid_generate_v4();
+-- M24: a time that moves
+ALTER TABLE users ADD COLUMN at timestamptz DEFAULT clock_timestamp();
+-- M24: a number
+ALTER TABLE users ADD COLUMN score double precision DEFAULT random();
+-- M24: within others
+ALTER TABLE users ADD COLUMN lot bigint DEFAULT floor(random() * 10)::bigint;
+-- M24: of a sequence
+ALTER TABLE users ADD COLUMN number bigint DEFAULT nextval('numbers');
+-- M24: quoted, in small letters
+alter table "users" add column "token" uuid default Gen_Random_Uuid();
+-- M24: a function that nobody knows
+ALTER TABLE users ADD COLUMN code text DEFAULT generate_code();
+-- M24: as text
+ALTER TABLE users ADD COLUMN token text NOT NULL DEFAULT md5(random()::text);
+-- M24: a time as text
+ALTER TABLE users ADD COLUMN at text DEFAULT timeofday();
+-- M24: among others
+ALTER TABLE users ADD COLUMN bio text, ADD COLUMN token uuid DEFAULT gen_random_uuid();
+-- M24: in a block
+DO $$ BEGIN ALTER TABLE users ADD COLUMN token uuid DEFAULT gen_random_uuid(); END $$;
+-- safe: for rows to come
+ALTER TABLE users ALTER COLUMN token SET DEFAULT gen_random_uuid();
+-- safe: in a new table
+CREATE TABLE people (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), at timestamptz DEFAULT clock_timestamp());
+-- safe: the same for all rows
+ALTER TABLE users ADD COLUMN day date DEFAULT CURRENT_DATE;
+-- safe: computed once
+ALTER TABLE users ADD COLUMN until timestamptz DEFAULT (now() + interval '30 days');
+-- safe: the words stand in a text
+ALTER TABLE users ADD COLUMN formula text DEFAULT 'random()';
+-- safe: a function of the language that is stable
+ALTER TABLE users ADD COLUMN month timestamptz DEFAULT date_trunc('month', now());
+-- safe: who it is
+ALTER TABLE users ADD COLUMN made_by text DEFAULT current_user;
+
+-- M25: stored
+ALTER TABLE boxes ADD COLUMN area bigint GENERATED ALWAYS AS (width * height) STORED;
+-- M25: stored, a text
+ALTER TABLE posts ADD COLUMN words tsvector GENERATED ALWAYS AS (to_tsvector('english', coalesce(title, '') || ' ' || body)) STORED;
+-- M25: quoted, in a schema
+ALTER TABLE "app"."boxes" ADD COLUMN "area" bigint GENERATED ALWAYS AS ("width" * "height") STORED;
+-- M25: small letters
+alter table boxes add column if not exists area bigint generated always as (width * height) stored;
+-- M25: an identity
+ALTER TABLE boxes ADD COLUMN number bigint GENERATED BY DEFAULT AS IDENTITY;
+-- M25: an identity, always
+ALTER TABLE boxes ADD COLUMN number bigint NOT NULL GENERATED ALWAYS AS IDENTITY (START WITH 100);
+-- M25 M35 M36: serial
+ALTER TABLE boxes ADD COLUMN number serial;
+-- M25: among others
+ALTER TABLE boxes ADD COLUMN color text, ADD COLUMN area bigint GENERATED ALWAYS AS (width * height) STORED;
+-- M25: in a block
+DO $$ BEGIN ALTER TABLE boxes ADD COLUMN area bigint GENERATED ALWAYS AS (width * height) STORED; END $$;
+-- safe: in a new table
+CREATE TABLE boxes (id uuid PRIMARY KEY, width bigint, area bigint GENERATED ALWAYS AS (width * width) STORED);
+-- safe: an identity of a column that is there
+ALTER TABLE boxes ALTER COLUMN number ADD GENERATED BY DEFAULT AS IDENTITY;
+-- safe: no longer made of others
+ALTER TABLE boxes ALTER COLUMN area DROP EXPRESSION IF EXISTS;
+
+-- M33: the usual form
+ALTER TABLE users ALTER COLUMN name DROP NOT NULL;
+-- M33: without the noise word
+ALTER TABLE users ALTER name DROP NOT NULL;
+-- M33: quoted, in a schema
+ALTER TABLE "app"."users" ALTER COLUMN "name" DROP NOT NULL;
+-- M33: small letters
+alter table if exists only users alter column name drop not null;
+-- M33: among others
+ALTER TABLE users ALTER COLUMN name DROP DEFAULT, ALTER COLUMN name DROP NOT NULL;
+-- M33: in a block
+DO $$ BEGIN ALTER TABLE users ALTER COLUMN name DROP NOT NULL; END $$;
+-- safe: on a table that is made here
+CREATE TABLE people (id uuid PRIMARY KEY, name text NOT NULL);
+ALTER TABLE people ALTER COLUMN name DROP NOT NULL;
+-- safe: only a default
+ALTER TABLE users ALTER COLUMN name SET DEFAULT 'nobody';
+-- safe: how it is stored
+ALTER TABLE users ALTER COLUMN bio SET STORAGE EXTERNAL;
+-- safe: how it is counted
+ALTER TABLE users ALTER COLUMN name SET STATISTICS 500;
