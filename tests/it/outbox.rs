@@ -617,7 +617,9 @@ fn what_went_wrong_is_taken_down_once_wherever_that_can_be_done() {
             store.report(incident(&n.to_string()));
         }
         let delivery = store.delivery().unwrap();
-        assert!(delivery.incidents <= 10_501 && delivery.incidents + delivery.lost_incidents >= 20_000, "{delivery:?}");
+        // One of them may wait still that is there, unknown to the relay.
+        let told = delivery.incidents + delivery.lost_incidents;
+        assert!(delivery.incidents <= 10_000 && (20_000..=20_001).contains(&told), "{delivery:?}");
         server.start().await;
         delivering.trouble.set(Trouble::None);
         let kept = usize::try_from(10 + 20_000 - delivery.lost_incidents).unwrap();

@@ -61,19 +61,16 @@ impl Queue {
         }
     }
 
-    /// Takes the oldest.
-    pub(super) fn take(&self, most: usize) -> Vec<Noted> {
-        let mut waiting = self.waiting();
-        let most = most.min(waiting.incidents.len());
-        waiting.incidents.drain(..most).collect()
+    /// The oldest; they go on waiting until they are told to be taken down.
+    pub(super) fn first(&self, most: usize) -> Vec<Noted> {
+        self.waiting().incidents.iter().take(most).cloned().collect()
     }
 
-    /// Those that were taken and could not be taken down.
-    pub(super) fn put_back(&self, noted: Vec<Noted>) {
+    /// The oldest of this count are taken down.
+    pub(super) fn taken_down(&self, count: usize) {
         let mut waiting = self.waiting();
-        for noted in noted.into_iter().rev() {
-            waiting.incidents.push_front(noted);
-        }
+        let count = count.min(waiting.incidents.len());
+        waiting.incidents.drain(..count);
     }
 
     /// How many wait, and how many were lost.

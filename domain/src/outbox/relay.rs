@@ -214,20 +214,19 @@ impl Relay {
     /// Writes down what went wrong: in the outbox, or else where it belongs.
     async fn take_down(&self) -> Result<(), Failure> {
         loop {
-            let incidents = self.outbox.incidents.take(usize::try_from(self.policy.batch).unwrap_or(usize::MAX));
+            let incidents = self.outbox.incidents.first(usize::try_from(self.policy.batch).unwrap_or(usize::MAX));
             if incidents.is_empty() {
                 return Ok(());
             }
-            let Err(error) = self.in_transaction(async |session| table::insert(session, &incidents).await).await else {
-                continue;
-            };
-            // Should it be there all the same, it is known by its id.
-            let documents = incidents.iter().map(Noted::document).collect::<Result<_>>()?;
-            if let Err(failure) = self.documents.insert(&self.collection(LOGS), documents).await {
-                self.outbox.incidents.put_back(incidents);
-                tracing::debug!(%failure, "what went wrong cannot be taken down now");
-                return Err(error.into());
+            if let Err(error) = self.in_transaction(async |session| table::insert(session, &incidents).await).await {
+                // Should it be there all the same, it is known by its id.
+                let documents = incidents.iter().map(Noted::document).collect::<Result<_>>()?;
+                if let Err(failure) = self.documents.insert(&self.collection(LOGS), documents).await {
+                    tracing::debug!(%failure, "what went wrong cannot be taken down now");
+                    return Err(error.into());
+                }
             }
+            self.outbox.incidents.taken_down(incidents.len());
         }
     }
 
