@@ -8,6 +8,7 @@ pub mod audit;
 pub mod config;
 pub mod doctor;
 pub mod entity;
+pub mod generate;
 pub mod migrate;
 pub mod outbox;
 pub mod output;
@@ -56,6 +57,9 @@ pub enum Command {
     /// Generate the entities from the migrations
     #[command(subcommand)]
     Entity(entity::EntityCommand),
+    /// Write what a new noun needs
+    #[command(subcommand)]
+    Generate(generate::GenerateCommand),
     /// Fill the database with made-up data
     Seed(seed::SeedOptions),
     /// What waits to be delivered to the documents, and what was given up
@@ -106,6 +110,11 @@ pub async fn run(cli: Cli, config: &Config) -> Result<Exit, CommandError> {
             let outcome = entity::run(command).await?;
             output::print(&outcome, json)?;
             Ok(found(outcome.is_success()))
+        }
+        Command::Generate(command) => {
+            let now = SystemTime::from(SystemClock.now().utc());
+            output::print(&generate::run(command, now).await?, json)?;
+            Ok(Exit::Done)
         }
         Command::Seed(options) => {
             output::print(&seed::seed(&options, yes, config).await?, json)?;

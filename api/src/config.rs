@@ -94,6 +94,8 @@ pub struct DatabaseConfig {
     pub lock_timeout: Duration,
     /// How long a unit of work may take.
     pub transaction_timeout: Duration,
+    /// From how long on a statement is logged as slow.
+    pub slow_statement: Duration,
     /// How often a unit of work is tried.
     pub attempts: u32,
 }
@@ -312,6 +314,7 @@ impl Config {
         let statement_timeout = reader.take::<Duration>(&table::DB_STATEMENT_TIMEOUT);
         let lock_timeout = reader.take(&table::DB_LOCK_TIMEOUT);
         let transaction_timeout = reader.take(&table::DB_TRANSACTION_TIMEOUT);
+        let slow_statement = reader.take(&table::DB_SLOW_STATEMENT);
         let attempts = reader.take::<u32>(&table::DB_ATTEMPTS);
         let redis_url = reader.redis_url();
         let cache = reader.take(&table::CACHE);
@@ -408,6 +411,7 @@ impl Config {
                     statement_timeout: statement_timeout?,
                     lock_timeout: lock_timeout?,
                     transaction_timeout: transaction_timeout?,
+                    slow_statement: slow_statement?,
                     attempts: attempts?,
                 },
                 redis_url,

@@ -9,7 +9,6 @@ mod documents;
 mod edge;
 mod extract;
 mod health;
-mod hex;
 mod metrics;
 mod openapi;
 mod page_token;

@@ -15,7 +15,7 @@ use domain::{Answer, Record, View, Wire};
 use schemars::JsonSchema;
 use sha2::{Digest, Sha256};
 
-use crate::{hex::hex, openapi::json_response, problem::Result};
+use crate::{openapi::json_response, problem::Result};
 
 /// A page of a list.
 pub(crate) struct Listed<R> {
@@ -89,7 +89,7 @@ pub(crate) fn etag(version: i64) -> String {
 
 /// 64 bits of SHA-256: enough to tell two answers at one address apart.
 pub(crate) fn hash(json: &[u8]) -> String {
-    hex(Sha256::digest(json).into_iter().take(8))
+    hex::encode(&Sha256::digest(json)[..8])
 }
 
 impl<R: Record> OperationOutput for Listed<R> {

@@ -18,7 +18,6 @@ use crate::{
     app::App,
     body::Body,
     extract::{IdempotencyKey, IfMatch, Includes, ListQuery, RecordId},
-    hex::hex,
     problem::{Problem, Result},
     reply::{Created, Deleted, Found, Listed},
 };
@@ -128,7 +127,7 @@ fn fingerprint(path: &str, bytes: &[u8]) -> String {
     hash.update(path.as_bytes());
     hash.update([0]);
     hash.update(bytes);
-    hex(hash.finalize())
+    hex::encode(hash.finalize())
 }
 
 async fn update<P: Patch>(

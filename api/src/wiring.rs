@@ -52,6 +52,7 @@ pub fn store_options(config: &Config) -> StoreOptions {
         statement_timeout: database.statement_timeout,
         lock_timeout: database.lock_timeout,
         transaction_timeout: database.transaction_timeout,
+        slow_statement: database.slow_statement,
         retry: RetryPolicy { attempts: database.attempts, ..RetryPolicy::default() },
         ..StoreOptions::new(database.url.reveal())
     }

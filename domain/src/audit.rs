@@ -151,7 +151,7 @@ pub(crate) fn digest(entry: &Map<String, Value>) -> String {
     let is_said = |name: &str| name == ID || (name != HASH && !name.starts_with('_'));
     let mut text = Vec::with_capacity(1_024);
     write_object(entry.iter().filter(|(name, value)| is_said(name) && !value.is_null()), &mut text);
-    Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(&text))
 }
 
 /// JSON with the names in order and without space: one text for one value, whoever wrote it. (RFC 8785 says more of it,
@@ -200,20 +200,29 @@ pub(crate) async fn verify(database: &Pool, documents: &dyn Documents) -> Result
     let sort = vec![AuditEntry::SEQUENCE.ascending()];
     let mut query = Query { filter: Filter::everything(), sort, limit: Some(PAGE), ..Query::default() };
     let mut beyond = Vec::new();
-    loop {
-        let page = documents.find(AuditEntry::collection(), &query).await?;
-        let Some(last) = page.last() else { break };
+    let mut page = documents.find(AuditEntry::collection(), &query).await?;
+    while let Some(last) = page.last() {
         query.after = Some(place(last));
         let is_last = (page.len() as u64) < PAGE;
-        for entry in page {
-            match entry.get(SEQUENCE).and_then(Value::as_i64) {
-                Some(sequence) if sequence > head.sequence => beyond.push(entry),
-                _ => verifier.push(entry),
+        let is_beyond = |entry: &Document| {
+            entry.get(SEQUENCE).and_then(Value::as_i64).is_some_and(|sequence| sequence > head.sequence)
+        };
+        let (behind, present) = page.into_iter().partition::<Vec<_>, _>(is_beyond);
+        beyond.extend(behind);
+        // While one page is computed the next one is read.
+        let computing = tokio::task::spawn_blocking(move || {
+            present.into_iter().for_each(|entry| verifier.push(entry));
+            verifier
+        });
+        let reading = async {
+            match is_last {
+                true => Ok(Vec::new()),
+                false => documents.find(AuditEntry::collection(), &query).await,
             }
-        }
-        if is_last {
-            break;
-        }
+        };
+        let (computed, read) = tokio::join!(computing, reading);
+        verifier = computed.map_err(|error| Error::internal("the audit trail could not be computed", error))?;
+        page = read?;
     }
     let now = table::audit_head(database).await?;
     for entry in beyond {

@@ -41,6 +41,8 @@ pub struct StoreOptions {
     pub lock_timeout: Duration,
     /// How long a unit of work may take, from its beginning to its commit.
     pub transaction_timeout: Duration,
+    /// From how long on a statement is logged as slow.
+    pub slow_statement: Duration,
     /// When a unit of work is run again, and how often.
     pub retry: RetryPolicy,
     /// When a server that fails is left alone.
@@ -62,6 +64,7 @@ impl StoreOptions {
             statement_timeout: Duration::from_secs(5),
             lock_timeout: Duration::from_secs(3),
             transaction_timeout: Duration::from_secs(8),
+            slow_statement: Duration::from_millis(500),
             retry: RetryPolicy::default(),
             breaker: BreakerPolicy::default(),
             seed: None,
@@ -137,6 +140,7 @@ fn limits(options: &StoreOptions, min: u32, max: u32) -> Limits {
         acquire_timeout: options.acquire_timeout,
         idle_timeout: options.idle_timeout,
         silence: options.statement_timeout + GRACE,
+        slow_statement: options.slow_statement,
         retry: options.retry,
         breaker: options.breaker,
     }

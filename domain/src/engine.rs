@@ -1,5 +1,7 @@
 //! The two databases, as far as they differ: what opens a connection, and what is said on it.
 
+use std::fmt;
+
 use sea_orm::{
     DbBackend, ExecResult, QueryResult, Values,
     sqlx::{
@@ -55,6 +57,33 @@ pub(crate) enum Request {
     Execute(SqlStr, Values),
     /// A prepared statement, and all its rows.
     Query(SqlStr, Values),
+}
+
+impl Request {
+    /// What is sent, for the log.
+    pub(crate) fn said(&self) -> Said {
+        match self {
+            Self::Script(sql) | Self::QueryScript(sql) => Said { sql: sql.clone(), is_script: true },
+            Self::Execute(sql, _) | Self::Query(sql, _) => Said { sql: sql.clone(), is_script: false },
+        }
+    }
+}
+
+/// A statement without the values in it. Those of one that is prepared are not in its text; a script is shown up to the
+/// first of its constants.
+pub(crate) struct Said {
+    sql: SqlStr,
+    is_script: bool,
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sql = self.sql.as_str();
+        match sql.find('\'').filter(|_| self.is_script) {
+            Some(constant) => write!(f, "{}…", &sql[..constant]),
+            None => f.write_str(sql),
+        }
+    }
 }
 
 /// What came back.

@@ -3,7 +3,7 @@
 //! SeaORM's own classification knows unique and foreign-key violations only; this reads the engines' codes.
 //! Sources: PostgreSQL 15 manual, appendix A (SQLSTATE); SQLite, "Result and Error Codes".
 
-use std::{io::ErrorKind, sync::Arc};
+use std::{borrow::Cow, io::ErrorKind, sync::Arc};
 
 use sea_orm::{
     DbErr, EntityTrait, IdenStatic, Iterable, RuntimeErr,
@@ -224,6 +224,16 @@ pub(crate) fn carry(error: Error) -> DbErr {
 
 pub(crate) fn carried(error: Error) -> RuntimeErr {
     RuntimeErr::SqlxError(Arc::new(sqlx::Error::AnyDriverError(Box::new(Carried(error)))))
+}
+
+/// What the server calls it, for the log: its text may have values in it.
+pub(crate) fn name(error: &sqlx::Error) -> Cow<'static, str> {
+    let code = error.as_database_error().and_then(|error| error.code());
+    match code {
+        Some(code) => code.into_owned().into(),
+        None if is_lost(error) => "the connection is lost".into(),
+        None => "not understood".into(),
+    }
 }
 
 /// Whether the connection is gone.

@@ -65,7 +65,7 @@ pub use pool::PoolStatus;
 pub use pooler::Pooler;
 pub use port::cache::{Cache, CacheError, Fill, InProcessCache, Key, LookUp, Observation, Slot, TOKEN_LIFE, Token};
 pub use port::changes::{Announcement, Bus, BusError, Heard, InProcessBus, RowChange};
-pub use port::documents::{Deviation, Difference, Documents, DocumentsError, SqlDocuments, Taken, Write};
+pub use port::documents::{Deviation, Difference, Documents, DocumentsError, IndexActivity, SqlDocuments, Taken, Write};
 pub use port::memory::{InProcessMemory, Memory, MemoryError};
 pub use port::clock::{Clock, ManualClock, SystemClock};
 pub use record::{Caching, Filter, Insert, Patch, Record, UniqueText};

@@ -42,6 +42,8 @@ pub(crate) struct Limits {
     pub(crate) idle_timeout: Duration,
     /// After how long without an answer to a statement the server counts as gone.
     pub(crate) silence: Duration,
+    /// From how long on a statement is logged as slow.
+    pub(crate) slow_statement: Duration,
     pub(crate) retry: RetryPolicy,
     pub(crate) breaker: BreakerPolicy,
 }
@@ -79,7 +81,7 @@ impl Pool {
     /// because the server may just be starting.
     pub(crate) async fn open(connector: Connector, limits: Limits) -> Result<Self> {
         let permits = Arc::new(Semaphore::new(limits.max as usize));
-        let shelf = Arc::new(Shelf::new(Arc::clone(&permits), limits.breaker, limits.silence));
+        let shelf = Arc::new(Shelf::new(Arc::clone(&permits), &limits));
         let pool = Self(Arc::new(Shared { connector, limits, permits, shelf }));
         let patience = Instant::now() + pool.0.limits.acquire_timeout.min(pool.0.limits.connect_timeout);
         let first = loop {

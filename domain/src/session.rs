@@ -121,9 +121,14 @@ impl Session {
             interrupt.at(limit.until);
         }
         let before = std::mem::replace(condition, Condition::Busy);
-        let sent = Instant::now();
+        let (said, sent) = (request.said(), Instant::now());
         let answer = timeout_at(limit.until, connection.answer(request)).await;
-        self.shelf.count_statement(matches!(answer, Ok(Ok(_))), sent.elapsed());
+        let failure = match &answer {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(fault::name(error)),
+            Err(_) => Some("no answer".into()),
+        };
+        self.shelf.note(&said, failure.as_deref(), sent.elapsed());
         let error = match answer {
             Ok(Ok(response)) => {
                 *condition = follows.unwrap_or(before);

@@ -15,9 +15,10 @@ use tokio::{
 };
 
 use crate::{
-    breaker::{Breaker, BreakerPolicy},
-    engine::Connection,
+    breaker::Breaker,
+    engine::{Connection, Said},
     fault,
+    pool::Limits,
 };
 
 /// How long a connection may live, so that changes of the server and of its address arrive everywhere.
@@ -33,6 +34,7 @@ pub(crate) struct Shelf {
     open: watch::Sender<u32>,
     breaker: Breaker,
     silence: Duration,
+    slow_statement: Duration,
     statements: Statements,
 }
 
@@ -103,10 +105,11 @@ impl Live {
 }
 
 impl Shelf {
-    pub(crate) fn new(permits: Arc<Semaphore>, breaker: BreakerPolicy, silence: Duration) -> Self {
+    pub(crate) fn new(permits: Arc<Semaphore>, limits: &Limits) -> Self {
+        let Limits { breaker, silence, slow_statement, .. } = *limits;
         let (idle, open) = (Mutex::default(), watch::Sender::new(0));
         let (breaker, statements) = (Breaker::new("the database", breaker), Statements::default());
-        Self { permits, idle, open, breaker, silence, statements }
+        Self { permits, idle, open, breaker, silence, slow_statement, statements }
     }
 
     /// Puts a connection here, unless the pool was closed.
@@ -176,12 +179,18 @@ impl Shelf {
         self.silence
     }
 
-    /// Counts a statement.
-    pub(crate) fn count_statement(&self, is_answered: bool, took: Duration) {
+    /// Counts a statement, and logs it if it was slow or failed, with the request that it was for.
+    pub(crate) fn note(&self, statement: &Said, failure: Option<&str>, took: Duration) {
         let Statements { answered, failed, micros } = &self.statements;
-        let counter = if is_answered { answered } else { failed };
+        let counter = if failure.is_none() { answered } else { failed };
         counter.fetch_add(1, Ordering::Relaxed);
         micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(0), Ordering::Relaxed);
+        let elapsed_ms = took.as_micros() as f64 / 1_000.0;
+        if took >= self.slow_statement {
+            tracing::warn!(%statement, elapsed_ms, failure, "a statement was slow");
+        } else if let Some(failure) = failure {
+            tracing::debug!(%statement, elapsed_ms, failure, "a statement failed");
+        }
     }
 
     /// The statements that were counted.

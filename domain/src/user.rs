@@ -9,7 +9,8 @@ use sea_orm::{
 use serde::Deserialize;
 
 use crate::{
-    Account, BirthChart, Content, Currency, NewAccount, Profile, ProfileFields, Setting, Subscription,
+    Account, BirthChart, Content, Currency, NewAccount, PlanetaryInsight, Profile, ProfileFields, Setting,
+    Subscription, TimingRecommendation,
     document::DocumentsOf,
     noun::*,
     record::{FIRST_VERSION, Filter, Narrow, NewRow, Stamp},
@@ -72,6 +73,12 @@ record! {
         SETTINGS: Relation<User, Setting> = Relation::has_many("settings", settings::Column::UserId),
         /// Where the planets stood when the user, or somebody they know, was born.
         BIRTH_CHARTS: DocumentsOf<User, BirthChart> = DocumentsOf::by("birth_charts", BirthChart::USER_ID),
+        /// What the planets say about the user's days.
+        PLANETARY_INSIGHTS: DocumentsOf<User, PlanetaryInsight> =
+            DocumentsOf::by("planetary_insights", PlanetaryInsight::USER_ID),
+        /// When the user had better do what.
+        TIMING_RECOMMENDATIONS: DocumentsOf<User, TimingRecommendation> =
+            DocumentsOf::by("timing_recommendations", TimingRecommendation::USER_ID),
     },
     children: [
         Restrict profiles.user_id,

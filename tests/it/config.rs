@@ -65,6 +65,7 @@ fn example(name: &str) -> (&'static str, &'static [(&'static str, &'static str)]
         "DB_MAX_CONNECTIONS" => ("30", &[]),
         "DB_CONNECT_TIMEOUT" | "DB_ACQUIRE_TIMEOUT" | "DB_IDLE_TIMEOUT" => ("7s", &[]),
         "DB_STATEMENT_TIMEOUT" | "DB_LOCK_TIMEOUT" | "DB_TRANSACTION_TIMEOUT" => ("300ms", &[]),
+        "DB_SLOW_STATEMENT" => ("20ms", &[]),
         "DB_ATTEMPTS" => ("5", &[]),
         "REDIS_URL" => ("redis://cache.example:6379", &[]),
         "REDIS_HOST" => ("cache.example", &[]),

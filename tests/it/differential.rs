@@ -245,7 +245,7 @@ fn place(column: &str, value: &Value) -> (i64, String) {
 }
 
 /// What leads out of the databases, to documents.
-const OUT: &[&str] = &["birth_charts"];
+const OUT: &[&str] = &["birth_charts", "planetary_insights", "timing_recommendations"];
 
 /// A way of at most three relations; none if there is none.
 fn any_path(mut relations: &'static [&'static dyn Related], chance: &mut StdRng) -> String {

@@ -23,6 +23,8 @@ mod documents;
 mod durability;
 mod entity;
 mod fixture;
+mod flow;
+mod generate;
 mod harness;
 mod http;
 mod index;

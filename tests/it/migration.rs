@@ -437,6 +437,35 @@ fn generate_adds_two_lines_and_touches_nothing_else() {
 }
 
 #[test]
+fn generate_writes_what_the_name_says() {
+    let written = |name: &str| {
+        let (name, files) = generated(LIST, name).unwrap();
+        let text = files[&format!("{name}.rs")].clone();
+        let (up, down) = text.split_once("async fn down").unwrap();
+        (up.to_owned(), down.to_owned())
+    };
+    let add = |column: &str| format!("Table::alter().table(\"users\").add_column(text_null(\"{column}\"))");
+    let drop = |column: &str| format!("Table::alter().table(\"users\").drop_column(\"{column}\")");
+    for (name, columns) in [
+        ("add avatar to users", vec!["avatar"]),
+        ("add_street_and_town_to_users", vec!["street", "town"]),
+        ("add-link-to-us-to-users", vec!["link_to_us"]),
+    ] {
+        let (up, down) = written(name);
+        for column in columns {
+            assert!(up.contains(&add(column)) && down.contains(&drop(column)), "{up}{down}");
+        }
+    }
+    let (up, down) = written("remove avatar from users");
+    assert!(up.contains(&drop("avatar")) && down.contains(&add("avatar")), "{up}{down}");
+    let (up, down) = written("create invoices");
+    assert!(up.contains("record(\"invoices\")") && down.contains("drop_cached(schema, \"invoices\")"), "{up}{down}");
+    for name in ["add avatar", "remove users", "add to users", "tidy up"] {
+        assert!(written(name).0.contains("yet to be written"), "{name}");
+    }
+}
+
+#[test]
 fn generate_finds_its_place_in_other_layouts() {
     let element = "Box::new(m20260528_202640_x::Migration)";
     let one = LIST.replace("::Migration), // [", "::Migration) // [");

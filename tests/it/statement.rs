@@ -7,7 +7,7 @@ use domain::{
     Timestamp, User,
 };
 use serde_json::{Value, json};
-use tests::{Backend, TestDatabase, on_both, or_skip, run::LIMIT, within};
+use tests::{Backend, TestApp, TestDatabase, on_both, or_skip, run::LIMIT, within};
 use uuid::Uuid;
 
 use crate::fixture::{count, execute, instant, mistakes, new_tag, one, open, options, store, tag, tag_names, user};
@@ -204,3 +204,52 @@ on_both!(
         assert_eq!(store.count(&TagFilter::default()).await.unwrap(), count::<Tag>(&store).await);
     }
 );
+
+/// Makes a tag by a request, twice, and tells what the service logged of statements; what it is called is told nowhere.
+async fn logged(database: &TestDatabase) -> Vec<Value> {
+    let environment = [("DB_SLOW_STATEMENT", "100ms"), ("LOG", "info,domain=debug"), ("LOG_FORMAT", "json")];
+    let mut app = TestApp::start_with(database, &environment).await;
+    for status in [201, 409] {
+        let request = app.client().post(app.url("/v1/tags")).header("x-request-id", "the-request");
+        assert_eq!(request.json(&json!({ "name": "s3cret" })).send().await.unwrap().status(), status);
+    }
+    assert!(app.stop().await.success());
+    let output = app.output();
+    assert!(!output.contains("s3cret"), "{output}");
+    let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["fields"]["statement"].is_string()).collect()
+}
+
+#[track_caller]
+fn assert_logged(lines: &[Value], message: &str) -> Value {
+    let is_meant = |line: &&Value| {
+        let statement = line["fields"]["statement"].as_str().unwrap();
+        line["fields"]["message"] == message && statement.starts_with("INSERT INTO \"tags\"")
+    };
+    let found = lines.iter().find(is_meant).unwrap_or_else(|| panic!("nothing says {message}: {lines:?}"));
+    assert_eq!(found["span"]["id"], "the-request", "{found}");
+    found["fields"].clone()
+}
+
+on_both!(
+    async fn a_statement_that_fails_is_logged_with_its_request_and_without_its_values(database: TestDatabase) {
+        let failed = assert_logged(&logged(&database).await, "a statement failed");
+        let code = if database.backend() == Backend::Sqlite { "2067" } else { "23505" };
+        assert_eq!(failed["failure"], code);
+    }
+);
+
+#[test]
+fn a_slow_statement_is_logged_with_its_request_and_without_its_values() {
+    within(LIMIT, async {
+        let database = or_skip!(tests::database(Backend::Postgres).await);
+        let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.2); \
+                    RETURN NEW; END $$; \
+                    CREATE TRIGGER slow BEFORE INSERT ON tags FOR EACH ROW EXECUTE FUNCTION slow()";
+        let outside = database.connect().await;
+        sea_orm::ConnectionTrait::execute_unprepared(&outside, slow).await.unwrap();
+        outside.close().await.unwrap();
+        let noted = assert_logged(&logged(&database).await, "a statement was slow");
+        assert!(noted["elapsed_ms"].as_f64().unwrap() >= 200.0, "{noted}");
+    });
+}

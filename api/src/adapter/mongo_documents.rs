@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use domain::{
-    Difference, Documents, DocumentsError, Timestamp, Write,
+    Difference, Documents, DocumentsError, IndexActivity, Timestamp, Write,
     document::{Collection, Document, Filter, Pipeline, Query, Update},
 };
 use futures_util::TryStreamExt;
@@ -98,6 +98,14 @@ impl Documents for MongoDocuments {
             differences.extend(Declared::of(collection)?.drift(self.connection(collection)?).await?);
         }
         Ok(differences)
+    }
+
+    async fn index_activity(&self, collections: &[&Collection]) -> Result<Vec<IndexActivity>, DocumentsError> {
+        let mut activity = Vec::new();
+        for collection in collections {
+            activity.extend(index::activity(collection, self.connection(collection)?).await?);
+        }
+        Ok(activity)
     }
 
     async fn insert(

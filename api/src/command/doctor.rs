@@ -3,7 +3,7 @@
 use std::{fmt, path::Path, str::FromStr, time::Duration};
 
 use domain::{
-    Backlog, Clock, Deviation, Difference, Documents, Pooler, Store, SystemClock,
+    Backlog, Clock, Deviation, Difference, Documents, IndexActivity, Pooler, Store, SystemClock,
     document::{Dangling, collections},
 };
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement, TryGetable};
@@ -331,6 +331,15 @@ async fn examine_mongodb(config: &Config, checks: &mut Checks) {
             checks.warn(MONGODB, "indexes", differences.collect::<Vec<_>>().join(", "));
         }
         Err(error) => checks.warn(MONGODB, "indexes", format!("cannot be told: {error}")),
+    }
+    // A server that cannot be asked was told of already.
+    let activity = documents.index_activity(&collections()).await.unwrap_or_default();
+    let unused = activity.iter().filter(|index| index.uses == 0);
+    let unused =
+        unused.map(|IndexActivity { collection, index, since, .. }| format!("{collection}.{index} (since {since})"));
+    let unused = unused.collect::<Vec<_>>();
+    if !unused.is_empty() {
+        checks.ok(MONGODB, "use of indexes", format!("never used: {}", unused.join(", ")));
     }
     documents.close().await;
 }

@@ -10,8 +10,13 @@ mod render;
 mod schema;
 mod scratch;
 
-use std::{error::Error, fmt, io, path::PathBuf};
+use std::{
+    error::Error,
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
+use migration::MigrationTrait;
 use sea_orm_migration::DbErr;
 use serde::Serialize;
 
@@ -217,7 +222,10 @@ pub async fn run(command: EntityCommand) -> Result<Output, EntityError> {
 /// If the scratch database cannot be made or migrated, if a column would give different entities on the two databases,
 /// if rustfmt is missing, or if the folder cannot be written or holds a file that was not generated.
 pub async fn refresh(options: RefreshOptions) -> Result<Report, EntityError> {
-    let files = generate(&options).await?;
+    write(&options, generate(&options, None).await?)
+}
+
+fn write(options: &RefreshOptions, files: render::Files) -> Result<Report, EntityError> {
     let comparison = folder::compare(&options.out, &files)?;
     folder::replace(&options.out, &files, &comparison.differences)?;
     let mut report = Report { unchanged: comparison.unchanged, ..Report::default() };
@@ -237,11 +245,41 @@ pub async fn refresh(options: RefreshOptions) -> Result<Report, EntityError> {
 ///
 /// As [`refresh`]. A difference is no error: see [`Check::is_clean`].
 pub async fn check(options: RefreshOptions) -> Result<Check, EntityError> {
-    let files = generate(&options).await?;
+    let files = generate(&options, None).await?;
     folder::compare(&options.out, &files)
 }
 
-async fn generate(options: &RefreshOptions) -> Result<render::Files, EntityError> {
-    let tables = scratch::discover(options.database_url.as_deref()).await?;
+/// The same, as it will be once a migration is among them that was just written.
+///
+/// # Errors
+///
+/// As [`refresh`].
+pub(super) async fn refresh_after(
+    options: RefreshOptions,
+    last: Box<dyn MigrationTrait>,
+) -> Result<Report, EntityError> {
+    write(&options, generate(&options, Some(last)).await?)
+}
+
+/// Formats sources as rustfmt formats those in a folder.
+///
+/// # Errors
+///
+/// If rustfmt is missing or refuses them.
+pub(super) async fn format(sources: &mut [(PathBuf, String)], folder: &Path) -> Result<(), EntityError> {
+    let names = 0..sources.len();
+    let mut files = names.map(|n| format!("{n}.rs")).zip(sources.iter().map(|(_, text)| text.clone())).collect();
+    render::format(&mut files, folder).await?;
+    for (n, (_, text)) in sources.iter_mut().enumerate() {
+        *text = files.remove(&format!("{n}.rs")).unwrap_or_default();
+    }
+    Ok(())
+}
+
+async fn generate(
+    options: &RefreshOptions,
+    last: Option<Box<dyn MigrationTrait>>,
+) -> Result<render::Files, EntityError> {
+    let tables = scratch::discover(options.database_url.as_deref(), last).await?;
     render::render(tables, &options.out).await
 }

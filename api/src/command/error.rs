@@ -4,6 +4,7 @@ use std::{error::Error as _, io, net::SocketAddr, process::ExitCode};
 
 use super::{
     entity::EntityError,
+    generate::GenerateError,
     migrate::{MigrateError, Step, is_forbidden},
     signal::Signal,
 };
@@ -22,6 +23,9 @@ pub enum CommandError {
     /// A verb of `entity`.
     #[error(transparent)]
     Entity(#[from] EntityError),
+    /// A verb of `generate`.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
     /// The data.
     #[error(transparent)]
     Domain(#[from] Error),
@@ -112,6 +116,7 @@ impl CommandError {
             Self::Domain(error) => exit_of_domain(error),
             Self::Migrate(error) => exit_of_migrate(error),
             Self::Entity(error) => exit_of_entity(error),
+            Self::Generate(error) => exit_of_generate(error),
         }
     }
 
@@ -216,6 +221,19 @@ fn exit_of_migrate(error: &MigrateError) -> Exit {
         MigrateError::UnknownVersion { .. } | MigrateError::Name { .. } => Exit::Usage,
         MigrateError::File { .. } => Exit::Io,
         _ => Exit::Failed,
+    }
+}
+
+fn exit_of_generate(error: &GenerateError) -> Exit {
+    match error {
+        GenerateError::Migrate(error) => exit_of_migrate(error),
+        GenerateError::Entity(error) => exit_of_entity(error),
+        GenerateError::File { .. } => Exit::Io,
+        GenerateError::Exists { .. } | GenerateError::Layout { .. } => Exit::Failed,
+        GenerateError::Name { .. }
+        | GenerateError::UnknownTable { .. }
+        | GenerateError::Field { .. }
+        | GenerateError::NothingToChange => Exit::Usage,
     }
 }
 

@@ -37,6 +37,7 @@ pub use consent::Consent;
 pub use error::{Cancelled, MigrateError};
 pub(crate) use fault::is_forbidden;
 pub use generate::{Generated, generate};
+pub(super) use generate::{draft, table_migration};
 pub use options::{Options, Program};
 pub use plan::{Plan, PlannedStep, plan};
 pub use report::{Direction, Output, Step};

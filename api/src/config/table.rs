@@ -138,6 +138,7 @@ keys! {
     DB_STATEMENT_TIMEOUT = Key::new("How long a statement may take; less than REQUEST_TIMEOUT").or("5s");
     DB_LOCK_TIMEOUT = Key::new("How long a statement may wait for what another transaction holds").or("3s");
     DB_TRANSACTION_TIMEOUT = Key::new("How long a unit of work may take, from its beginning to its commit").or("8s");
+    DB_SLOW_STATEMENT = Key::new("From how long on a statement is logged, without its values and with its request").or("500ms");
     DB_ATTEMPTS = Key::new("How often a unit of work is tried when the database asks for it, or is lost before the commit").or("3");
     REDIS_URL = Key::new("Redis: `redis://user:password@host:6379`, or `rediss://` where it is encrypted; none keeps copies in this process")
         .shown_as(Visibility::Address);

@@ -286,7 +286,7 @@ fn new_secret(path: &Path) -> io::Result<Secret> {
     fs::create_dir_all(folder)?;
     let mut random = [0_u8; KEY_LENGTH];
     rand::rng().fill_bytes(&mut random);
-    let key = crate::hex::hex(random);
+    let key = hex::encode(random);
     // Such files can be read by their owner only.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     io::Write::write_all(&mut file, key.as_bytes())?;

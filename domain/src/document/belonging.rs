@@ -9,7 +9,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{Collection, Documented, DocumentsOf, FieldPath, Filter, GroupKey, Kind, Pipeline, Scalar, Stage};
-use crate::{PlanetaryInsight, TimingRecommendation, User, error::Result, fault, record::Record, store::Store};
+use crate::{User, error::Result, fault, record::Record, store::Store};
 
 /// How many records are looked for at once.
 const BATCH: usize = 500;
@@ -32,8 +32,8 @@ pub struct Belonging {
 pub fn belongings() -> Vec<Belonging> {
     vec![
         Belonging::by(&User::BIRTH_CHARTS),
-        Belonging::by(&DocumentsOf::<User, PlanetaryInsight>::by("", PlanetaryInsight::USER_ID)),
-        Belonging::by(&DocumentsOf::<User, TimingRecommendation>::by("", TimingRecommendation::USER_ID)),
+        Belonging::by(&User::PLANETARY_INSIGHTS),
+        Belonging::by(&User::TIMING_RECOMMENDATIONS),
     ]
 }
 

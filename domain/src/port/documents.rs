@@ -31,6 +31,11 @@ pub trait Documents: Send + Sync + 'static {
     /// Where what is there differs from what these collections declare, in both directions.
     async fn drift(&self, collections: &[&Collection]) -> Result<Vec<Difference>, DocumentsError>;
 
+    /// How often each index of these collections was used, as far as the server counts that; nothing if it does not.
+    async fn index_activity(&self, _collections: &[&Collection]) -> Result<Vec<IndexActivity>, DocumentsError> {
+        Ok(Vec::new())
+    }
+
     /// Adds documents. One outcome for each, in order: one that is refused does not keep the others out. That its id is
     /// there already is [`DocumentsError::Duplicate`], which tells whoever repeats an insert that it is done.
     async fn insert(
@@ -80,6 +85,19 @@ pub enum Write {
     Update { collection: Collection, filter: Filter, update: Update, must_match: bool },
     /// Deletes documents. If it has to find some and there are none, all is undone.
     Delete { collection: Collection, filter: Filter, must_match: bool },
+}
+
+/// How often an index was used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexActivity {
+    /// The collection.
+    pub collection: String,
+    /// The index by its name.
+    pub index: String,
+    /// How many operations have used it.
+    pub uses: u64,
+    /// Since when they are counted.
+    pub since: Timestamp,
 }
 
 /// Something that is other than was declared.

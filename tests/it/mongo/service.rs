@@ -182,3 +182,27 @@ fn everything_that_is_a_document_is_there() {
         assert_eq!(verified.code(), Some(0), "{verified:?}");
     });
 }
+
+#[test]
+fn migrating_makes_the_indexes_and_the_doctor_lists_those_that_nobody_uses() {
+    within(LIMIT, async {
+        let server = or_skip!(Mongo::private().await);
+        let database = database(Backend::Sqlite).await.unwrap();
+        let uri = server.uri("indexed");
+        let run = async |arguments: &[&str]| {
+            let environment = [("DATABASE_URL", database.url.as_str()), ("MONGODB_URI", &uri)];
+            let output = Launch::default().environment(&environment).run(arguments).await;
+            assert_eq!(output.code(), Some(0), "{output:?}");
+            output.stdout
+        };
+        assert!(run(&["doctor"]).await.contains("birthCharts.birth_date is missing"));
+        run(&["migrate", "up"]).await;
+        let charts = server.client().await.database("indexed").collection::<mongodb::bson::Document>("birthCharts");
+        charts.find_one(doc! { "birth_data.date": "1990-05-17" }).await.unwrap();
+        let told = run(&["doctor"]).await;
+        assert!(told.contains("all that are declared"), "{told}");
+        let unused = told.lines().find(|line| line.contains("never used: ")).unwrap_or_else(|| panic!("{told}"));
+        assert!(unused.contains("birthCharts.user_id (since 2"), "{unused}");
+        assert!(!unused.contains("birthCharts.birth_date"), "{unused}");
+    });
+}

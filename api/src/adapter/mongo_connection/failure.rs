@@ -55,6 +55,7 @@ pub(in super::super) mod code {
     }
 
     pub(in super::super::super) const NAMESPACE_EXISTS: i32 = 48;
+    pub(in super::super::super) const NO_NAMESPACE: i32 = 26;
     pub(in super::super::super) const NO_INDEX: i32 = 27;
     /// There is an index for the same, of another name.
     pub(in super::super::super) const OTHER_INDEX: i32 = 85;

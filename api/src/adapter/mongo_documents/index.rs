@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime as Instant, Utc};
 use domain::{
-    Deviation, Difference, DocumentsError,
+    Deviation, Difference, DocumentsError, IndexActivity,
     document::{Collection, Direction, ID, Index, IndexUse, Kind, WORDS},
 };
 use futures_util::TryStreamExt;
@@ -115,6 +116,31 @@ impl Declared {
         differences.extend(undeclared.map(|found| difference(name_of(found), Deviation::Undeclared)));
         Ok(differences)
     }
+}
+
+/// How often the indexes of a collection were used, but for that of the ids; none if it is not there.
+pub(super) async fn activity(
+    collection: &Collection,
+    connection: &MongoConnection,
+) -> Result<Vec<IndexActivity>, DocumentsError> {
+    let found = connection.ask(|asked| async move {
+        let collection = asked.database.collection::<Document>(collection.name());
+        collection.aggregate([doc! { "$indexStats": {} }]).await?.try_collect::<Vec<_>>().await
+    });
+    let found = match found.await {
+        Err(Failure::Said(error)) if code::of(&error) == Some(code::NO_NAMESPACE) => Vec::new(),
+        found => found.map_err(Failure::meaning)?,
+    };
+    let read = |found: Document| {
+        let (index, accesses) = (found.get_str("name").ok()?, found.get_document("accesses").ok()?);
+        Some(IndexActivity {
+            collection: collection.name().to_owned(),
+            index: index.to_owned(),
+            uses: u64::try_from(accesses.get_i64("ops").ok()?).ok()?,
+            since: Instant::<Utc>::from(accesses.get_datetime("since").ok()?.to_system_time()).fixed_offset().into(),
+        })
+    };
+    Ok(found.into_iter().filter_map(read).filter(|activity| activity.index != OF_IDS).collect())
 }
 
 /// The validator of a collection that is there, which is empty if it has none.

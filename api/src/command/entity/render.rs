@@ -66,7 +66,7 @@ fn context() -> EntityWriterContext {
 }
 
 /// Formats in a temporary folder, with the settings that rustfmt would find for a file in `folder`.
-async fn format(files: &mut Files, folder: &Path) -> Result<(), EntityError> {
+pub(super) async fn format(files: &mut Files, folder: &Path) -> Result<(), EntityError> {
     let draft = tempfile::tempdir().map_err(|source| EntityError::File { path: std::env::temp_dir(), source })?;
     let mut rustfmt = Command::new("rustfmt");
     if let Some(settings) = rustfmt_settings(folder)? {

@@ -2,8 +2,11 @@
 
 use std::{io, str::FromStr, time::Duration};
 
-use migration::{Migrator, MigratorTrait};
-use sea_orm_migration::sea_orm::{SqlxPostgresConnector, SqlxSqliteConnector};
+use migration::{MigrationTrait, Migrator, MigratorTrait};
+use sea_orm_migration::{
+    DbErr, SchemaManager,
+    sea_orm::{DatabaseConnection, SqlxPostgresConnector, SqlxSqliteConnector},
+};
 use sea_query::TableCreateStatement;
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection,
@@ -16,13 +19,16 @@ use super::{EntityError, schema};
 /// How long the server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The tables that the migrations make, read from a scratch database.
-pub(super) async fn discover(database_url: Option<&str>) -> Result<Vec<TableCreateStatement>, EntityError> {
+/// The tables that the migrations make, and another one after them, read from a scratch database.
+pub(super) async fn discover(
+    database_url: Option<&str>,
+    last: Option<Box<dyn MigrationTrait>>,
+) -> Result<Vec<TableCreateStatement>, EntityError> {
     match database_url {
-        None => until_interrupted(discover_sqlite()).await,
+        None => until_interrupted(discover_sqlite(last)).await,
         Some(url) => match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
-            "postgres" | "postgresql" => discover_postgres(url).await,
-            "sqlite" => until_interrupted(discover_sqlite()).await,
+            "postgres" | "postgresql" => discover_postgres(url, last).await,
+            "sqlite" => until_interrupted(discover_sqlite(last)).await,
             // What stands before the colon may be anything, even a password, unless it is a plain word.
             scheme if url.contains("://") => Err(EntityError::UnknownDatabase { scheme: scheme.to_owned() }),
             _ => Err(EntityError::UnknownDatabase { scheme: "this".to_owned() }),
@@ -46,7 +52,15 @@ async fn until_interrupted<T: Send + 'static>(
     }
 }
 
-async fn discover_sqlite() -> Result<Vec<TableCreateStatement>, EntityError> {
+async fn migrate(database: &DatabaseConnection, last: Option<Box<dyn MigrationTrait>>) -> Result<(), DbErr> {
+    Migrator::up(database, None).await?;
+    match last {
+        Some(last) => last.up(&SchemaManager::new(database)).await,
+        None => Ok(()),
+    }
+}
+
+async fn discover_sqlite(last: Option<Box<dyn MigrationTrait>>) -> Result<Vec<TableCreateStatement>, EntityError> {
     let folder = tempfile::tempdir().map_err(|source| EntityError::File { path: std::env::temp_dir(), source })?;
     let options = SqliteConnectOptions::new()
         .filename(folder.path().join("scratch.sqlite"))
@@ -54,13 +68,16 @@ async fn discover_sqlite() -> Result<Vec<TableCreateStatement>, EntityError> {
         .disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(EntityError::Connect)?;
     let database = SqlxSqliteConnector::from_sqlx_sqlite_pool(pool.clone());
-    Migrator::up(&database, None).await.map_err(EntityError::Migrate)?;
+    migrate(&database, last).await.map_err(EntityError::Migrate)?;
     let tables = schema::read_sqlite(&pool).await;
     pool.close().await;
     tables
 }
 
-async fn discover_postgres(url: &str) -> Result<Vec<TableCreateStatement>, EntityError> {
+async fn discover_postgres(
+    url: &str,
+    last: Option<Box<dyn MigrationTrait>>,
+) -> Result<Vec<TableCreateStatement>, EntityError> {
     let server = PgConnectOptions::from_str(url).map_err(EntityError::Url)?.disable_statement_logging();
     let mut administration = tokio::time::timeout(PATIENCE, connect_to_server(&server))
         .await
@@ -72,7 +89,7 @@ async fn discover_postgres(url: &str) -> Result<Vec<TableCreateStatement>, Entit
         .execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0")))
         .await
         .map_err(EntityError::Create)?;
-    let outcome = until_interrupted(discover_postgres_database(server.database(&name))).await;
+    let outcome = until_interrupted(discover_postgres_database(server.database(&name), last)).await;
     let dropped = administration.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))).await;
     match (outcome, dropped) {
         (outcome, Ok(_)) => outcome,
@@ -95,7 +112,10 @@ async fn connect_to_server(server: &PgConnectOptions) -> Result<PgConnection, sq
     }
 }
 
-async fn discover_postgres_database(options: PgConnectOptions) -> Result<Vec<TableCreateStatement>, EntityError> {
+async fn discover_postgres_database(
+    options: PgConnectOptions,
+    last: Option<Box<dyn MigrationTrait>>,
+) -> Result<Vec<TableCreateStatement>, EntityError> {
     let pool = PgPoolOptions::new()
         .max_connections(1)
         // A role or a URL may set another path; the generator reads `public`.
@@ -106,7 +126,7 @@ async fn discover_postgres_database(options: PgConnectOptions) -> Result<Vec<Tab
         .await
         .map_err(EntityError::Connect)?;
     let database = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
-    Migrator::up(&database, None).await.map_err(EntityError::Migrate)?;
+    migrate(&database, last).await.map_err(EntityError::Migrate)?;
     let tables = schema::read_postgres(&pool).await;
     pool.close().await;
     tables

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 /// The checksum of a migration's source, in hexadecimal digits.
 pub(super) fn checksum(source: &Source) -> String {
     let text = if source.is_rust { bare_rust(source.text) } else { bare_sql(source.text) };
-    crate::hex::hex(Sha256::digest(text))
+    hex::encode(Sha256::digest(text))
 }
 
 /// SQL whose lines end alike everywhere. Comments count, because where they end is not the same in all SQL.

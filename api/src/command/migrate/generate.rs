@@ -13,10 +13,10 @@ use serde::Serialize;
 
 use super::MigrateError;
 
-/// What any migration starts with.
-const START: &str = r#"use sea_orm_migration::prelude::*;
-
-/// What this migration is for.
+/// A migration: HEAD, USES, WHAT, UP and DOWN are yet to be said.
+const MIGRATION: &str = r#"use sea_orm_migration::HEAD;
+USES
+/// WHAT
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
@@ -27,46 +27,93 @@ impl MigrationTrait for Migration {
         Some(true)
     }
 
-    async fn up(&self, _schema: &SchemaManager) -> Result<(), DbErr> {
-        Err(DbErr::Migration("this migration is yet to be written".to_owned()))
+    async fn up(&self, SCHEMA: &SchemaManager) -> Result<(), DbErr> {
+        UP
     }
 
-    async fn down(&self, _schema: &SchemaManager) -> Result<(), DbErr> {
-        Err(DbErr::Migration("this migration is yet to be written".to_owned()))
-    }
-}
-"#;
-
-/// What a migration starts with that creates a table of records: its columns, references, checks and indexes are to be
-/// added.
-const START_OF_TABLE: &str = r#"use sea_orm_migration::{prelude::*, schema::*};
-
-use crate::convention::{drop_cached, record};
-
-/// Creates TABLE.
-#[derive(DeriveMigrationName)]
-pub(crate) struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    // SeaORM wraps a migration in a transaction on PostgreSQL only; asked for, it does so on SQLite too.
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-
-    async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {
-        record("TABLE") // id, version, created_at, updated_at
-            .cached()
-            .audited()
-            .create(schema)
-            .await
-    }
-
-    async fn down(&self, schema: &SchemaManager) -> Result<(), DbErr> {
-        drop_cached(schema, "TABLE").await
+    async fn down(&self, SCHEMA: &SchemaManager) -> Result<(), DbErr> {
+        DOWN
     }
 }
 "#;
+
+/// What is in the place of those.
+struct Said<'a> {
+    head: &'a str,
+    uses: &'a str,
+    what: String,
+    schema: &'a str,
+    up: String,
+    down: String,
+}
+
+impl Said<'_> {
+    fn migration(&self) -> String {
+        let Self { head, uses, what, schema, up, down } = self;
+        // What is said last has the names of others in it.
+        MIGRATION
+            .replace("HEAD", head)
+            .replace("USES", uses)
+            .replace("SCHEMA", schema)
+            .replace("WHAT", what)
+            .replace("DOWN", down)
+            .replace("UP", up)
+    }
+}
+
+/// The migration that creates a table of records, and what else is said of it, such as `.columns([text("name")])`.
+pub(in super::super) fn table_migration(table: &str, said: &[String]) -> String {
+    let lines = said.iter().map(|said| format!("            {said}\n")).collect::<String>();
+    let up = format!(
+        "record(\"{table}\") // id, version, created_at, updated_at\n{lines}            .cached()\n            \
+         .audited()\n            .create(schema)\n            .await"
+    );
+    Said {
+        head: "{prelude::*, schema::*}",
+        uses: "\nuse crate::convention::{drop_cached, record};\n",
+        what: format!("Creates {table}."),
+        schema: "schema",
+        up,
+        down: format!("drop_cached(schema, \"{table}\").await"),
+    }
+    .migration()
+}
+
+/// A migration that adds columns to a table, or takes them away.
+fn column_migration(verb: &str, columns: &[&str], table: &str) -> String {
+    let steps = |step: &dyn Fn(&str) -> String| {
+        let step = |column: &&str| {
+            format!("schema.alter_table(Table::alter().table(\"{table}\").{}.take()).await", step(column))
+        };
+        // SQLite takes one change at a time.
+        columns.iter().map(step).collect::<Vec<_>>().join("?;\n        ")
+    };
+    let adding = steps(&|column| format!("add_column(text_null(\"{column}\"))"));
+    let dropping = steps(&|column| format!("drop_column(\"{column}\")"));
+    let (what, words) = (columns.join(" and "), if columns.len() == 1 { "it is" } else { "they are" });
+    let note = |lines: &str| format!("// {lines}\n        ");
+    let (what, up, down) = match verb {
+        "add" => (
+            format!("Adds {what} to {table}."),
+            note(&format!("Text that may be missing, unless {words} something else: see `sea_orm_migration::schema`."))
+                + &adding,
+            dropping,
+        ),
+        _ => (
+            format!("Takes {what} away from {table}."),
+            dropping,
+            note(&format!("Empty, whatever was there before; as {words} in the entity.")) + &adding,
+        ),
+    };
+    Said { head: "{prelude::*, schema::text_null}", uses: "", what, schema: "schema", up, down }.migration()
+}
+
+/// A migration of which nobody can tell what it is to do.
+fn empty_migration() -> String {
+    let fails = || "Err(DbErr::Migration(\"this migration is yet to be written\".to_owned()))".to_owned();
+    let what = "What this migration is for.".to_owned();
+    Said { head: "prelude::*", uses: "", what, schema: "_schema", up: fails(), down: fails() }.migration()
+}
 
 /// The files of a new migration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -97,14 +144,10 @@ impl fmt::Display for Generated {
 /// if a file cannot be written. Then nothing has changed.
 pub fn generate(name: &str, folder: &Path, now: SystemTime) -> Result<Generated, MigrateError> {
     let title = title(name)?;
-    let list = folder.join("lib.rs");
-    let before = fs::read_to_string(&list).map_err(|source| MigrateError::File { path: list.clone(), source })?;
-    let name = format!("m{}_{title}", stamp(&(in_sql(folder) + &before), now));
-    let after = enter(&before, &name).map_err(|missing| MigrateError::Layout { path: list.clone(), missing })?;
-
-    let file = folder.join(format!("{name}.rs"));
+    let Draft { name, content, list: after } = draft(&title, &start(&title), folder, now)?;
+    let (file, list) = (folder.join(format!("{name}.rs")), folder.join("lib.rs"));
     fs::File::create_new(&file)
-        .and_then(|mut created| created.write_all(start(&title).as_bytes()))
+        .and_then(|mut created| created.write_all(content.as_bytes()))
         .map_err(|source| MigrateError::File { path: file.clone(), source })?;
     if let Err(source) = replace(&list, &after) {
         if let Err(error) = fs::remove_file(&file) {
@@ -113,6 +156,30 @@ pub fn generate(name: &str, folder: &Path, now: SystemTime) -> Result<Generated,
         return Err(MigrateError::File { path: list, source });
     }
     Ok(Generated { name, file, list })
+}
+
+/// A new migration that nobody has written yet.
+pub(in super::super) struct Draft {
+    /// Its name.
+    pub(in super::super) name: String,
+    /// Its source.
+    pub(in super::super) content: String,
+    /// `lib.rs`, with the new one at the end of its list.
+    pub(in super::super) list: String,
+}
+
+/// Names a migration of that title, for which there is a place in the `lib.rs` of `folder`.
+pub(in super::super) fn draft(
+    title: &str,
+    content: &str,
+    folder: &Path,
+    now: SystemTime,
+) -> Result<Draft, MigrateError> {
+    let list = folder.join("lib.rs");
+    let before = fs::read_to_string(&list).map_err(|source| MigrateError::File { path: list.clone(), source })?;
+    let name = format!("m{}_{title}", stamp(&(in_sql(folder) + &before), now));
+    let after = enter(&before, &name).map_err(|missing| MigrateError::Layout { path: list, missing })?;
+    Ok(Draft { name, content: content.to_owned(), list: after })
 }
 
 /// The migrations in SQL, as the list would name them.
@@ -130,11 +197,22 @@ fn title(name: &str) -> Result<String, MigrateError> {
     Ok(name.split([' ', '-', '_']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_"))
 }
 
-/// What a migration of that title starts with: `create_<table>` says more than others.
+/// What a migration of that title starts with: `create_<table>`, `add_<column>_to_<table>` and
+/// `remove_<column>_from_<table>` say what it does, and several columns are joined by `_and_`.
 fn start(title: &str) -> String {
-    match title.strip_prefix("create_") {
-        Some(table) => START_OF_TABLE.replace("TABLE", table),
-        None => START.to_owned(),
+    if let Some(table) = title.strip_prefix("create_") {
+        return table_migration(table, &[]);
+    }
+    let verbs = [("add", "add_", "_to_"), ("remove", "remove_", "_from_")];
+    let columns = verbs.iter().find_map(|(verb, prefix, link)| {
+        let (columns, table) = title.strip_prefix(prefix)?.rsplit_once(link)?;
+        let columns = columns.split("_and_").collect::<Vec<_>>();
+        let are_named = !table.is_empty() && columns.iter().all(|name| !name.is_empty());
+        are_named.then_some((verb, columns, table))
+    });
+    match columns {
+        Some((verb, columns, table)) => column_migration(verb, &columns, table),
+        None => empty_migration(),
     }
 }
 
