@@ -12,6 +12,7 @@ pub mod generate;
 pub mod migrate;
 pub mod outbox;
 pub mod output;
+pub mod roles;
 pub mod seed;
 pub mod serve;
 pub mod signal;
@@ -52,8 +53,16 @@ pub enum Command {
     /// Answer requests until told to stop
     Serve,
     /// Take the database along the history of the schema
+    Migrate {
+        /// What `migrate grant` made [default: MIGRATION_GRANT]
+        #[arg(long, global = true, value_name = "GRANT")]
+        grant: Option<String>,
+        #[command(subcommand)]
+        command: migrate::MigrateCommand,
+    },
+    /// Make the roles of the database, or look at what they may do
     #[command(subcommand)]
-    Migrate(migrate::MigrateCommand),
+    Roles(roles::RolesCommand),
     /// Generate the entities from the migrations
     #[command(subcommand)]
     Entity(entity::EntityCommand),
@@ -84,7 +93,7 @@ pub async fn run(cli: Cli, config: &Config) -> Result<Exit, CommandError> {
     let Cli { json, yes, yes_i_mean, command } = cli;
     match command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve(config).await.map(|()| Exit::Done),
-        Command::Migrate(command) => {
+        Command::Migrate { grant, command } => {
             let production = config.profile == Profile::Production;
             let (never, yes) = match config.migration.allow_destructive {
                 AllowDestructive::Never => (true, yes),
@@ -93,6 +102,10 @@ pub async fn run(cli: Cli, config: &Config) -> Result<Exit, CommandError> {
             };
             let context = migrate::Context {
                 database_url: config.database.url.reveal(),
+                authority: match grant.as_deref() {
+                    Some(grant) => migrate::Authority { grant: Some(grant), ..migrate::Authority::of(config) },
+                    None => migrate::Authority::of(config),
+                },
                 options: migrate::Options::of(config),
                 folder: config.migration.folder.clone(),
                 consent: migrate::Consent { yes, meant: yes_i_mean.as_deref(), production, never },
@@ -101,10 +114,15 @@ pub async fn run(cli: Cli, config: &Config) -> Result<Exit, CommandError> {
             let makes_schema = command.makes_schema();
             let outcome = migrate::run(command, &context, signal::heard()?).await?;
             if makes_schema {
-                wiring::prepare_documents(config).await;
+                wiring::prepare_documents(&config.migrating()).await;
             }
             output::print(&outcome, json)?;
             Ok(outcome.exit())
+        }
+        Command::Roles(command) => {
+            let outcome = roles::run(command, config).await?;
+            output::print(&outcome, json)?;
+            Ok(found(outcome.is_well()))
         }
         Command::Entity(command) => {
             let outcome = entity::run(command).await?;

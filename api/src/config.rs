@@ -25,6 +25,7 @@ use serde::Serialize;
 pub use address::Address;
 pub use error::{ConfigError, ConfigErrors};
 pub use table::{Absent, KEYS, Key, Visibility, env_example, markdown};
+pub(crate) use value::duration;
 pub use value::{AllowDestructive, CacheUse, LogFormat, MigrateOnStart, OnUnreachable, Profile, Secret};
 
 use reader::Reader;
@@ -70,6 +71,8 @@ pub struct Config {
     pub migrate_on_start: MigrateOnStart,
     /// How migrations are run.
     pub migration: MigrationConfig,
+    /// What the roles of the database are given.
+    pub roles: RolesConfig,
     settings: Vec<Setting>,
 }
 
@@ -159,6 +162,12 @@ pub struct DocumentsConfig {
 /// How migrations are run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MigrationConfig {
+    /// The database, as the role that may change its schema.
+    pub database_url: Option<Address>,
+    /// What grants are signed with.
+    pub grant_key: Option<Secret>,
+    /// What was granted.
+    pub grant: Option<Secret>,
     /// The table that lists the applied ones.
     pub table: String,
     /// The folder that new ones are written to.
@@ -175,6 +184,19 @@ pub struct MigrationConfig {
     pub wait: Duration,
     /// Whether what loses data may be done.
     pub allow_destructive: AllowDestructive,
+}
+
+/// The passwords that the roles of the database are to have, of those that were given any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolesConfig {
+    /// Of the role that migrates.
+    pub owner: Option<Secret>,
+    /// Of the role of the service.
+    pub application: Option<Secret>,
+    /// Of the role that only reads.
+    pub read_only: Option<Secret>,
+    /// Of the role that makes backups.
+    pub backup: Option<Secret>,
 }
 
 /// One line of `config show`.
@@ -241,6 +263,7 @@ impl PartialEq for Config {
             log_format,
             migrate_on_start,
             migration,
+            roles,
             settings: _,
         } = self;
         *profile == other.profile
@@ -262,6 +285,7 @@ impl PartialEq for Config {
             && *log_format == other.log_format
             && *migrate_on_start == other.migrate_on_start
             && *migration == other.migration
+            && *roles == other.roles
     }
 }
 
@@ -346,6 +370,9 @@ impl Config {
         let log = reader.take::<value::Filter>(&table::LOG);
         let log_format = reader.take(&table::LOG_FORMAT);
         let migrate_on_start = reader.take(&table::MIGRATE_ON_START);
+        let migration_url = reader.address(&table::MIGRATION_DATABASE_URL);
+        let grant_key = reader.take(&table::MIGRATION_GRANT_KEY).map(value::SigningKey::into_secret);
+        let grant = reader.take(&table::MIGRATION_GRANT);
         let migration_table = reader.take::<value::Identifier>(&table::MIGRATION_TABLE);
         let migration_dir = reader.take(&table::MIGRATION_DIR);
         let migration_lock_timeout = reader.take(&table::MIGRATION_LOCK_TIMEOUT);
@@ -354,6 +381,13 @@ impl Config {
         let migration_lease = reader.take::<Duration>(&table::MIGRATION_LEASE);
         let migration_wait = reader.take(&table::MIGRATION_WAIT);
         let allow_destructive = reader.take(&table::MIGRATION_ALLOW_DESTRUCTIVE);
+        let mut password = |key| reader.take(key).map(value::Password::into_secret);
+        let roles = RolesConfig {
+            owner: password(&table::ROLE_OWNER_PASSWORD),
+            application: password(&table::ROLE_APP_PASSWORD),
+            read_only: password(&table::ROLE_READ_PASSWORD),
+            backup: password(&table::ROLE_BACKUP_PASSWORD),
+        };
 
         if let (Some(min), Some(max)) = (min_connections, max_connections)
             && max < min
@@ -444,6 +478,9 @@ impl Config {
                 log_format: log_format?,
                 migrate_on_start: migrate_on_start?,
                 migration: MigrationConfig {
+                    database_url: migration_url,
+                    grant_key,
+                    grant,
                     table: migration_table?.into_text(),
                     folder: migration_dir?,
                     lock_timeout: migration_lock_timeout?,
@@ -453,6 +490,7 @@ impl Config {
                     wait: migration_wait?,
                     allow_destructive: allow_destructive?,
                 },
+                roles,
                 settings,
             })
         })();
@@ -460,6 +498,16 @@ impl Config {
             Some(config) if reader.errors.is_empty() => Ok(config),
             _ => Err(ConfigErrors(reader.errors)),
         }
+    }
+
+    /// The same, as the role that may change the schema, where there is one.
+    #[must_use]
+    pub fn migrating(&self) -> Self {
+        let mut migrating = self.clone();
+        if let Some(url) = &self.migration.database_url {
+            migrating.database.url = url.clone();
+        }
+        migrating
     }
 
     /// Every setting, where it was made, and its value unless that is secret.

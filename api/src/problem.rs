@@ -148,7 +148,9 @@ impl From<Error> for Problem {
             Error::Invalid(_) => "the input is not valid".to_owned(),
             Error::Conflict(_) => "another record already has what must be unique".to_owned(),
             // What an engine says is for the log.
-            Error::Internal { .. } => "something went wrong here; the request id tells us what".to_owned(),
+            Error::Forbidden(_) | Error::Internal { .. } => {
+                "something went wrong here; the request id tells us what".to_owned()
+            }
             Error::VersionRequired { .. } => SAY_WHICH_VERSION.to_owned(),
             error => error.to_string(),
         };
@@ -166,7 +168,7 @@ impl From<Error> for Problem {
             Error::Documents(error) if error.is_passing() => (StatusCode::SERVICE_UNAVAILABLE, "documents_unavailable"),
             Error::Documents(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Error::UnknownOutcome(_) => (StatusCode::SERVICE_UNAVAILABLE, "unknown_outcome"),
-            Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Error::Forbidden(_) | Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
         let mut problem = Self::new(status, code, detail);
         problem.0.retry_after = retry_after;
@@ -181,7 +183,9 @@ impl From<Error> for Problem {
                 problem.0.extra.insert("actual", actual.into());
             }
             Error::Unavailable { cause, .. } => problem.0.cause = cause,
-            Error::UnknownOutcome(cause) | Error::Internal { cause, .. } => problem.0.cause = Some(cause),
+            Error::UnknownOutcome(cause) | Error::Forbidden(cause) | Error::Internal { cause, .. } => {
+                problem.0.cause = Some(cause);
+            }
             Error::NotFound { .. }
             | Error::VersionRequired { .. }
             | Error::Refused { .. }

@@ -113,7 +113,7 @@ pub fn may_prepare_documents(config: &Config) -> bool {
     }
 }
 
-/// Makes what documents need. They may be in another server, without which the database is as good: then that is only
+/// Makes what documents need, by a role that may. They may be in another server, without which the database is as good: then that is only
 /// said.
 pub async fn prepare_documents(config: &Config) {
     let prepared = async {

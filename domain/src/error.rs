@@ -89,6 +89,11 @@ pub enum Error {
         cause: Option<Cause>,
     },
 
+    /// The application's role may not do that in the database, such as change its schema: it will not succeed later
+    /// either.
+    #[error("the application's role may not do that in the database")]
+    Forbidden(#[source] Cause),
+
     /// What is remembered for a while cannot be reached; the same call may succeed later.
     #[error("temporary data is not available: {0}")]
     MemoryUnavailable(#[from] MemoryError),

@@ -176,8 +176,15 @@ pub(crate) fn unavailable(error: DbErr) -> Error {
     };
     match reason {
         Some(reason) => Error::unavailable(reason, error),
+        None if is_forbidden(&error) => Error::Forbidden(Arc::new(error)),
         None => Error::internal("the database refused a statement", error),
     }
+}
+
+/// Whether the role, or the opener of the file, lacks the privilege.
+fn is_forbidden(error: &DbErr) -> bool {
+    let code = database_error(error).and_then(|error| error.code());
+    code.is_some_and(|code| matches!(code.as_ref(), "42501" | "3" | "23"))
 }
 
 /// A row that does not hold what its type says.

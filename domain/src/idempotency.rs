@@ -99,7 +99,10 @@ impl Store {
 fn is_refusal(error: &Error) -> bool {
     match error {
         Error::Refused { code, .. } => *code != IN_PROGRESS,
-        error => !matches!(error, Error::Unavailable { .. } | Error::UnknownOutcome(_) | Error::Internal { .. }),
+        error => !matches!(
+            error,
+            Error::Unavailable { .. } | Error::UnknownOutcome(_) | Error::Forbidden(_) | Error::Internal { .. }
+        ),
     }
 }
 

@@ -104,6 +104,10 @@ fn example(name: &str) -> (&'static str, &'static [(&'static str, &'static str)]
         "MIGRATION_LOCK_TIMEOUT" | "MIGRATION_STATEMENT_TIMEOUT" | "MIGRATION_LEASE" | "MIGRATION_WAIT" => ("7s", &[]),
         "MIGRATION_ATTEMPTS" => ("3", &[]),
         "MIGRATION_ALLOW_DESTRUCTIVE" => ("never", &[]),
+        "MIGRATION_DATABASE_URL" => ("postgres://owner@db/app", &[]),
+        "MIGRATION_GRANT_KEY" => (KEY, &[]),
+        "MIGRATION_GRANT" => ("granted", &[]),
+        "ROLE_OWNER_PASSWORD" | "ROLE_APP_PASSWORD" | "ROLE_READ_PASSWORD" | "ROLE_BACKUP_PASSWORD" => (KEY, &[]),
         _ => panic!("{name} has no example here"),
     }
 }

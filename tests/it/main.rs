@@ -50,6 +50,7 @@ mod relation;
 mod replay;
 mod resource;
 mod retry;
+mod roles;
 mod rule;
 mod schema;
 mod scoreboard;

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fs, future::pending, time::SystemTime};
 
 use api::command::migrate::{
-    Consent, Context, Database, Direction, MigrateCommand, MigrateError, Options, Output, Problem, Standing, Status,
-    Step, down, fresh, generate, refresh, reset, run, status, to, up,
+    Authority, Consent, Context, Database, Direction, MigrateCommand, MigrateError, Options, Output, Overview, Problem,
+    Standing, Status, Step, down, fresh, generate, refresh, reset, run, status, to, up,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use tests::{
@@ -24,7 +24,18 @@ fn options() -> Options {
 }
 
 fn context<'a>(database_url: &'a str, consent: Consent<'a>) -> Context<'a> {
-    Context { database_url, options: options(), folder: "nowhere".into(), consent, now: SystemTime::UNIX_EPOCH }
+    Context {
+        database_url,
+        authority: Authority::default(),
+        options: options(),
+        folder: "nowhere".into(),
+        consent,
+        now: SystemTime::UNIX_EPOCH,
+    }
+}
+
+fn overview(standings: Vec<Standing>) -> Overview {
+    Overview { standings, refusals: Vec::new() }
 }
 
 /// Runs a test on a SQLite file of its own.
@@ -297,7 +308,7 @@ async fn status_writes_nothing(_: &str, database: &Database) {
     assert!(standings.iter().all(|one| one.status == Status::Pending));
     assert!(database.execute_unprepared("SELECT * FROM seaql_migrations").await.is_err());
     up(database, Some(2)).await.unwrap();
-    let json = serde_json::to_value(Output::Status(status(database).await.unwrap())).unwrap();
+    let json = serde_json::to_value(Output::Status(overview(status(database).await.unwrap()))).unwrap();
     assert_eq!(json[1]["name"], "m20261121_000002_create_profiles");
     assert_eq!(json[1]["status"], "applied");
     assert_eq!(json[2]["status"], "pending");
@@ -537,6 +548,6 @@ fn reports_have_a_shape_for_programs() {
     assert_eq!(json, serde_json::json!([{"name": "m1", "direction": "up", "duration_ms": 7}]));
     let standing =
         Standing { name: "m1".to_owned(), status: Status::Pending, problem: None, record: None, begun: None };
-    let json = serde_json::to_value(Output::Status(vec![standing])).unwrap();
+    let json = serde_json::to_value(Output::Status(overview(vec![standing]))).unwrap();
     assert_eq!(json, serde_json::json!([{"name": "m1", "status": "pending"}]));
 }

@@ -9,6 +9,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use api::{
+    command::roles::{self, Outcome, Role, RolesCommand},
+    config::Config,
+};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::DatabaseConnection;
 use tempfile::TempDir;
@@ -31,6 +35,8 @@ pub enum Backend {
 pub struct TestDatabase {
     /// What `DATABASE_URL` is to be.
     pub url: String,
+    /// Where everything may be done, as a superuser.
+    behind: String,
     backend: Backend,
     _cleanup: Cleanup,
 }
@@ -58,7 +64,27 @@ impl TestDatabase {
 
     /// A connection behind the back of what is tested, to prepare and to look.
     pub async fn connect(&self) -> DatabaseConnection {
-        connect(&self.url).await
+        connect(&self.behind).await
+    }
+
+    /// Makes its roles, as `roles create` does.
+    pub async fn make_roles(&self) -> Outcome {
+        let environment = [("DATABASE_URL".to_owned(), self.behind.clone())];
+        let config = Config::read(environment.into_iter(), Path::new("/nowhere")).unwrap();
+        roles::run(RolesCommand::Create { new_passwords: false }, &config).await.unwrap()
+    }
+
+    /// Its address as a superuser, past any pooler.
+    pub fn url_as_superuser(&self) -> &str {
+        &self.behind
+    }
+
+    /// Its address as one of its roles; the servers of tests ask nobody for a password.
+    pub fn url_as(&self, role: Role) -> String {
+        let mut url = url::Url::parse(&self.behind).unwrap();
+        let name = role.name(url.path().trim_start_matches('/'));
+        url.set_username(&name).unwrap();
+        url.into()
     }
 }
 
@@ -83,7 +109,7 @@ pub(crate) async fn on_private_server(server: &Postgres) -> TestDatabase {
     server.execute(format!("CREATE DATABASE {name}")).await;
     let url = server.url(&name);
     migrate(&url).await;
-    TestDatabase { url, backend: Backend::Postgres, _cleanup: Cleanup::WithServer }
+    TestDatabase { behind: url.clone(), url, backend: Backend::Postgres, _cleanup: Cleanup::WithServer }
 }
 
 /// Makes the database that the others are copied from.
@@ -102,7 +128,12 @@ async fn on_shared_server() -> Result<TestDatabase, Skip> {
     let direct = server.url(&name);
     let url = pooler.as_ref().map_or(direct.clone(), |pooler| pooler.url(&direct));
     let cleanup = Cleanup::Postgres { server, name, _pooler: pooler.map(Box::new) };
-    Ok(TestDatabase { url, backend: Backend::Postgres, _cleanup: cleanup })
+    let mut database = TestDatabase { url, behind: direct, backend: Backend::Postgres, _cleanup: cleanup };
+    if run::goes_as_application() {
+        database.make_roles().await;
+        database.url = database.url_as(Role::App);
+    }
+    Ok(database)
 }
 
 async fn sqlite() -> TestDatabase {
@@ -120,7 +151,8 @@ async fn sqlite() -> TestDatabase {
     let folder = run.new_folder("sqlite-");
     let file = folder.path().join("test.sqlite");
     fs::copy(template, &file).unwrap();
-    TestDatabase { url: sqlite_url(&file), backend: Backend::Sqlite, _cleanup: Cleanup::Sqlite { _folder: folder } }
+    let url = sqlite_url(&file);
+    TestDatabase { behind: url.clone(), url, backend: Backend::Sqlite, _cleanup: Cleanup::Sqlite { _folder: folder } }
 }
 
 fn sqlite_url(file: &Path) -> String {

@@ -25,6 +25,10 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// What makes tests reach the databases of the shared PostgreSQL server through PgBouncer, when it is `pgbouncer`.
 pub const THROUGH: &str = "SEABED_TESTS_THROUGH";
 
+/// What makes tests use the databases of the shared PostgreSQL server as the role that a service has in production, when
+/// it is `app`. What prepares and looks behind its back stays a superuser.
+pub const AS: &str = "SEABED_TESTS_AS";
+
 /// One call of the test runner.
 #[derive(Debug)]
 pub struct Run {
@@ -111,6 +115,11 @@ impl Run {
 /// Whether a test that cannot run must fail.
 pub fn skips_are_forbidden() -> bool {
     std::env::var_os("SEABED_TESTS_NO_SKIP").is_some_and(|value| value != "0" && !value.is_empty())
+}
+
+/// Whether tests use the databases of the shared server as the role of the service.
+pub(crate) fn goes_as_application() -> bool {
+    std::env::var_os(AS).is_some_and(|value| value == "app")
 }
 
 /// A folder with PostgreSQL's programs to be used before all others.

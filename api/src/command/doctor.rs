@@ -13,6 +13,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use super::{
     CommandError,
     migrate::{self, Database, Status},
+    roles,
 };
 use crate::{
     adapter::{
@@ -20,7 +21,7 @@ use crate::{
         redis_cache::{RedisCache, RedisOptions, RedisStatus},
         redis_memory::{Eviction, RedisMemory, RedisMemoryOptions},
     },
-    config::{CacheUse, Config},
+    config::{CacheUse, Config, Profile},
     wiring,
 };
 
@@ -404,24 +405,32 @@ async fn examine_sqlite(connection: &DatabaseConnection, checks: &mut Checks) {
 }
 
 async fn examine_postgres(config: &Config, connection: &DatabaseConnection, checks: &mut Checks) {
-    const SUPERUSER: &str = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
-    const MAY_CREATE: &str = "SELECT has_schema_privilege(current_user, 'public', 'CREATE')";
     const CONNECTIONS: &str = "SELECT current_setting('max_connections')::bigint \
                                - current_setting('superuser_reserved_connections')::bigint";
-    match value::<bool>(connection, SUPERUSER).await {
-        Ok(Some(false)) => checks.ok(DATABASE, "privileges", "no superuser"),
-        Ok(_) => {
-            checks.warn(DATABASE, "privileges", "superuser: the service needs a role that owns its schema, no more")
+    match roles::powers(connection).await {
+        Ok(powers) if powers.is_empty() => checks.ok(DATABASE, "privileges", "the role cannot change the schema"),
+        Ok(powers) => {
+            let production = config.profile == Profile::Production;
+            let level = if production { Level::Fail } else { Level::Warn };
+            let message = format!(
+                "the role can change the schema ({}): in production the service does not start so; `seabed roles create` \
+                 makes one that cannot",
+                powers.join(", ")
+            );
+            checks.add(DATABASE, "privileges", level, message);
         }
         Err(error) => checks.warn(DATABASE, "privileges", format!("cannot be told: {error}")),
     }
-    match value::<bool>(connection, MAY_CREATE).await {
-        Ok(Some(true)) => checks.ok(DATABASE, "privileges", "may create in schema public"),
-        Ok(_) => {
-            let message = "may not create in schema public: `seabed migrate` needs a role that may";
-            checks.warn(DATABASE, "privileges", message);
+    match roles::examine(connection, &migrate::Options::of(config).accounts()).await {
+        Ok(None) => checks.ok(DATABASE, "roles", "none were made: one does everything"),
+        Ok(Some(findings)) if findings.is_empty() => {
+            checks.ok(DATABASE, "roles", "each may do what it needs, and nothing else");
         }
-        Err(error) => checks.warn(DATABASE, "privileges", format!("cannot be told: {error}")),
+        Ok(Some(findings)) => {
+            let found = findings.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>().join("; ");
+            checks.warn(DATABASE, "roles", format!("{found}: `seabed roles create` puts that right"));
+        }
+        Err(error) => checks.warn(DATABASE, "roles", format!("cannot be told: {error}")),
     }
     match value::<i64>(connection, CONNECTIONS).await {
         Ok(Some(limit)) if limit < i64::from(config.database.max_connections) => {

@@ -5,7 +5,8 @@ use std::{error::Error as _, io, net::SocketAddr, process::ExitCode};
 use super::{
     entity::EntityError,
     generate::GenerateError,
-    migrate::{MigrateError, Step, is_forbidden},
+    migrate::{GrantError, MigrateError, Step, is_forbidden},
+    roles::RolesError,
     signal::Signal,
 };
 use crate::config::{ConfigError, ConfigErrors};
@@ -45,6 +46,15 @@ pub enum CommandError {
     Pooler {
         /// What it has to be instead.
         remedy: &'static str,
+    },
+    /// A verb of `roles`.
+    #[error(transparent)]
+    Roles(#[from] RolesError),
+    /// The service could change the schema, which is for who migrates.
+    #[error("the service does not work in production as a role that can change the schema: {}", powers.join(", "))]
+    TooPowerful {
+        /// What it could do.
+        powers: Vec<String>,
     },
     /// Nothing can be listened on there.
     #[error("{address} cannot be listened on: {source}")]
@@ -109,7 +119,10 @@ impl CommandError {
             Self::Config(_) | Self::PendingMigrations { .. } | Self::ForeignDatabase | Self::Pooler { .. } => {
                 Exit::Configuration
             }
-            Self::NotConfirmed { .. } | Self::RefusedInProduction { .. } => Exit::Permission,
+            Self::NotConfirmed { .. } | Self::RefusedInProduction { .. } | Self::TooPowerful { .. } => Exit::Permission,
+            Self::Roles(RolesError::Database(error)) if is_forbidden(error) => Exit::Permission,
+            Self::Roles(RolesError::Database(_)) => Exit::Failed,
+            Self::Roles(_) => Exit::Configuration,
             Self::Io(_) => Exit::Io,
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
             Self::Listen { .. } => Exit::Unavailable,
@@ -171,6 +184,12 @@ impl CommandError {
             Self::PendingMigrations { .. } => "Run `seabed migrate up`, or set MIGRATE_ON_START=always.",
             Self::ForeignDatabase => "Name another file in DATABASE_URL.",
             Self::NotConfirmed { .. } => "Add --yes if that is meant.",
+            Self::TooPowerful { .. } => {
+                "Run `seabed roles create`, and let DATABASE_URL be that of the role that it makes for the service."
+            }
+            Self::Migrate(error) if error.is_forbidden() => {
+                "Let MIGRATION_DATABASE_URL be that of the role that owns the schema; `seabed roles create` makes one."
+            }
             Self::Migrate(MigrateError::Ended { .. }) => "Run it again to go on from there.",
             Self::RefusedInProduction { .. } => "Made-up data is for development: check PROFILE and DATABASE_URL.",
             Self::Listen { .. } => "Set LISTEN to an address of this machine and a free port.",
@@ -187,7 +206,7 @@ impl CommandError {
 
 fn exit_of_domain(error: &Error) -> Exit {
     match error {
-        Error::Unavailable { reason: Unavailable::Authentication, .. } => Exit::Permission,
+        Error::Unavailable { reason: Unavailable::Authentication, .. } | Error::Forbidden(_) => Exit::Permission,
         Error::Unavailable { reason: Unavailable::ReadOnly | Unavailable::DiskFull, .. } => Exit::Io,
         Error::Unavailable { .. } | Error::MemoryUnavailable(_) | Error::UnknownOutcome(_) => Exit::Unavailable,
         Error::Documents(error) if error.is_passing() => Exit::Unavailable,
@@ -199,8 +218,9 @@ fn exit_of_migrate(error: &MigrateError) -> Exit {
     match error {
         MigrateError::Url(_) | MigrateError::UnknownDatabase => Exit::Configuration,
         MigrateError::Connect { .. } => Exit::Unavailable,
-        MigrateError::Credentials { .. }
-        | MigrateError::NotConfirmed { .. }
+        MigrateError::Grant(GrantError::NoKey) => Exit::Configuration,
+        MigrateError::Grant(GrantError::TooLong) => Exit::Usage,
+        MigrateError::NotConfirmed { .. }
         | MigrateError::NotNamed { .. }
         | MigrateError::NeverAllowed { .. }
         | MigrateError::OtherDatabase { .. } => Exit::Permission,
@@ -208,15 +228,7 @@ fn exit_of_migrate(error: &MigrateError) -> Exit {
             Signal::Interrupt => Exit::Interrupted,
             Signal::Terminate => Exit::Terminated,
         },
-        MigrateError::Step { source, .. }
-        | MigrateError::History(source)
-        | MigrateError::Install(source)
-        | MigrateError::Lock(source)
-        | MigrateError::Empty(source)
-            if is_forbidden(source) =>
-        {
-            Exit::Permission
-        }
+        error if error.is_refusal() => Exit::Permission,
         MigrateError::Busy { .. } | MigrateError::Contended { .. } | MigrateError::LockLost { .. } => Exit::Unavailable,
         MigrateError::UnknownVersion { .. } | MigrateError::Name { .. } => Exit::Usage,
         MigrateError::File { .. } => Exit::Io,

@@ -5,6 +5,7 @@
 //! waits behind a migration; a say in what loses data (see [`Consent`]); and an end that leaves nothing in doubt when
 //! somebody presses Ctrl-C, or the process is gone.
 
+mod authority;
 mod checksum;
 mod connection;
 mod consent;
@@ -12,11 +13,13 @@ mod empty;
 mod error;
 mod fault;
 mod generate;
+mod grant;
 pub mod lint;
 mod lock;
 mod log;
 mod options;
 mod plan;
+mod refusal;
 mod report;
 mod standing;
 mod start;
@@ -31,6 +34,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+pub use authority::Authority;
 pub(crate) use connection::name_of;
 pub use connection::{Database, connect};
 pub use consent::Consent;
@@ -38,9 +42,12 @@ pub use error::{Cancelled, MigrateError};
 pub(crate) use fault::is_forbidden;
 pub use generate::{Generated, generate};
 pub(super) use generate::{draft, table_migration};
+pub use grant::{GrantError, Granted};
+pub(crate) use options::Accounts;
 pub use options::{Options, Program};
 pub use plan::{Plan, PlannedStep, plan};
-pub use report::{Direction, Output, Step};
+pub use refusal::{Refusal, refusals};
+pub use report::{Direction, Output, Overview, Refusals, Step};
 pub use standing::{Begun, Problem, Record, Standing, Status, status};
 pub(crate) use start::may_migrate;
 pub use start::prepare_schema;
@@ -48,7 +55,8 @@ pub use start::prepare_schema;
 use migration::{Migrator, MigratorTrait};
 use sea_orm_migration::sea_orm::DbBackend;
 
-use super::signal::Signal;
+use super::{roles, signal::Signal};
+use crate::config::duration;
 use connection::Place;
 use lock::Lock;
 use log::Action;
@@ -76,6 +84,14 @@ pub enum MigrateCommand {
     },
     /// List all migrations, whether each is applied, by whom, and what keeps from going on
     Status,
+    /// List who was refused to migrate, when, from where and why
+    Refusals,
+    /// Make a grant: leave to migrate this database with this program, for a while
+    Grant {
+        /// How long it holds
+        #[arg(long = "for", value_name = "DURATION", default_value = "15m", value_parser = duration)]
+        life: Duration,
+    },
     /// Take the file of a migration that was edited for what was applied
     Accept {
         /// Its name, or the start of it
@@ -121,6 +137,8 @@ impl MigrateCommand {
             | Self::Down { .. }
             | Self::Reset
             | Self::Status
+            | Self::Refusals
+            | Self::Grant { .. }
             | Self::Accept { .. }
             | Self::Plan { .. }
             | Self::Lint { .. }
@@ -139,7 +157,25 @@ impl MigrateCommand {
             Self::To { .. }
             | Self::Up { .. }
             | Self::Status
+            | Self::Refusals
+            | Self::Grant { .. }
             | Self::Accept { .. }
+            | Self::Plan { .. }
+            | Self::Lint { .. }
+            | Self::Generate { .. } => None,
+        }
+    }
+
+    /// The verb, if it writes to the database.
+    fn writes(&self) -> Option<&'static str> {
+        match self {
+            Self::Up { .. } => Some("up"),
+            Self::To { .. } => Some("to"),
+            Self::Accept { .. } => Some("accept"),
+            Self::Down { .. } | Self::Fresh | Self::Refresh | Self::Reset => self.loses_data(),
+            Self::Status
+            | Self::Refusals
+            | Self::Grant { .. }
             | Self::Plan { .. }
             | Self::Lint { .. }
             | Self::Generate { .. } => None,
@@ -149,8 +185,10 @@ impl MigrateCommand {
 
 /// What the verbs depend on.
 pub struct Context<'a> {
-    /// The database: `postgres://` or `sqlite://`.
+    /// The database, as the service uses it: `postgres://` or `sqlite://`.
     pub database_url: &'a str,
+    /// What this process has to show.
+    pub authority: Authority<'a>,
     /// How migrations are run, and which.
     pub options: Options,
     /// Source folder of the migration crate.
@@ -161,11 +199,19 @@ pub struct Context<'a> {
     pub now: SystemTime,
 }
 
+impl Context<'_> {
+    /// Where the database is reached to be migrated.
+    fn address(&self) -> &str {
+        self.authority.database_url.unwrap_or(self.database_url)
+    }
+}
+
 impl fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { database_url: _, options, folder, consent, now } = self;
+        let Self { database_url: _, authority, options, folder, consent, now } = self;
         f.debug_struct("Context")
             .field("database_url", &"***")
+            .field("authority", authority)
             .field("options", options)
             .field("folder", folder)
             .field("consent", consent)
@@ -196,7 +242,34 @@ pub async fn run(
     if let MigrateCommand::Lint { paths } = &command {
         return lint::lint(paths).await.map(Output::Lint);
     }
-    let place = Place::read(context.database_url)?;
+    let service = Place::read(context.database_url)?;
+    let place = Place::read(context.address())?;
+    if let MigrateCommand::Grant { life } = command {
+        return Ok(Output::Granted(context.authority.grant(&place, &context.options, context.now, life)?));
+    }
+    let verb = command.writes();
+    let outcome = match verb {
+        Some(verb) => context.authority.permit(verb, (&place, &service), &context.options, context.now),
+        None => Ok(()),
+    };
+    let outcome = match outcome {
+        Ok(()) => run_permitted(command, place, context, asked_to_end).await,
+        Err(error) => Err(error),
+    };
+    if let (Some(verb), Err(error)) = (verb, &outcome)
+        && error.is_refusal()
+    {
+        refusal::record(service, &context.options, verb, error).await;
+    }
+    outcome
+}
+
+async fn run_permitted(
+    command: MigrateCommand,
+    place: Place,
+    context: &Context<'_>,
+    asked_to_end: impl Future<Output = Signal>,
+) -> Result<Output, MigrateError> {
     if let MigrateCommand::Plan { down, number } = command
         && place.is_missing()
     {
@@ -234,7 +307,15 @@ async fn work(command: MigrateCommand, database: &Database, context: &Context<'_
         MigrateCommand::Fresh => fresh(database, consent).await?,
         MigrateCommand::Refresh => refresh(database, consent).await?,
         MigrateCommand::Reset => reset(database, consent).await?,
-        MigrateCommand::Status => return status(database).await.map(Output::Status),
+        MigrateCommand::Status => {
+            let (standings, refusals) = (status(database).await?, refusals(database).await?);
+            return Ok(Output::Status(Overview { standings, refusals }));
+        }
+        MigrateCommand::Refusals => return refusals(database).await.map(|all| Output::Refusals(Refusals(all))),
+        MigrateCommand::Grant { life } => {
+            let place = Place::read(context.address())?;
+            return Ok(Output::Granted(context.authority.grant(&place, &context.options, context.now, life)?));
+        }
         MigrateCommand::Plan { down, number } => return planned(database, down, number).await.map(Output::Plan),
         MigrateCommand::Lint { paths } => return lint::lint(&paths).await.map(Output::Lint),
         MigrateCommand::Accept { version } => {
@@ -391,7 +472,9 @@ async fn alone(
     let outcome = async {
         install(database).await?;
         let mut steps = Vec::new();
-        work(&Runner { database, lock: &lock }, &mut steps).await.map(|()| steps)
+        let outcome = work(&Runner { database, lock: &lock }, &mut steps).await.map(|()| steps);
+        roles::settle_after_migrating(database, &database.options().accounts()).await;
+        outcome
     };
     let outcome = outcome.await;
     lock.release().await;

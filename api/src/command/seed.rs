@@ -118,7 +118,7 @@ pub async fn seed(options: &SeedOptions, confirmed: bool, config: &Config) -> Re
 
 /// Drops everything and makes the schema anew: transfers cannot be deleted, so nothing less would do.
 async fn empty(config: &Config) -> Result<(), CommandError> {
-    let database = migrate::connect(config.database.url.reveal(), &migrate::Options::of(config)).await?;
+    let database = migrate::connect(config.migrating().database.url.reveal(), &migrate::Options::of(config)).await?;
     let emptied = migrate::fresh(&database, Consent { yes: true, ..Consent::default() }).await;
     database.close().await;
     emptied?;

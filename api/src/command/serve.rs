@@ -3,13 +3,13 @@
 use domain::{Pooler, document::DocumentStore};
 use tokio::net::TcpListener;
 
-use super::{CommandError, migrate::prepare_schema, signal};
+use super::{CommandError, migrate::prepare_schema, roles, signal};
 use crate::{app::App, config::Config, server, wiring};
 
 /// Serves until SIGTERM or SIGINT, then closes everything.
 ///
 /// # Errors
-/// If the database cannot be reached, or only by a pooler that it does not work with, or waits for migrations, or nothing can be listened on.
+/// If the database cannot be reached, or as a role that may do too much in production, or only by a pooler that it does not work with, or waits for migrations, or nothing can be listened on.
 pub async fn serve(config: &Config) -> Result<(), CommandError> {
     // Heard from here on, so that a signal during the start is not the end of the process in the middle of something.
     let asked_to_end = signal::heard()?;
@@ -20,13 +20,14 @@ pub async fn serve(config: &Config) -> Result<(), CommandError> {
         return Err(CommandError::Pooler { remedy });
     }
     let store = connected?;
+    roles::keep_from_serving(config).await?;
     prepare_schema(config).await?;
     let store = wiring::delivering(wiring::cached(store, config).await?, config);
 
     let address = config.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| CommandError::Listen { address, source })?;
     let address = listener.local_addr()?;
-    tokio::spawn(meet_documents(store.documents()?.clone(), wiring::may_prepare_documents(config)));
+    tokio::spawn(meet_documents(store.documents()?.clone(), config.clone()));
     let limits = wiring::limits(config);
     let app = App::new(store.clone(), key.reveal().as_bytes(), limits);
     tracing::info!("listening on http://{address}");
@@ -40,8 +41,12 @@ pub async fn serve(config: &Config) -> Result<(), CommandError> {
 }
 
 /// The service starts without its documents, which may be in another server; nobody has to be the first to wait for that.
-async fn meet_documents(documents: DocumentStore, may_prepare: bool) {
-    let met = if may_prepare { documents.prepare().await } else { documents.port().ping().await.map_err(Into::into) };
+async fn meet_documents(documents: DocumentStore, config: Config) {
+    let met = match (wiring::may_prepare_documents(&config), &config.migration.database_url) {
+        (false, _) => documents.port().ping().await.map_err(Into::into),
+        (true, None) => documents.prepare().await,
+        (true, Some(_)) => return wiring::prepare_documents(&config.migrating()).await,
+    };
     if let Err(error) = met {
         tracing::warn!(%error, "the documents are not ready: `seabed doctor` says more");
     }

@@ -104,6 +104,9 @@ impl Key {
     }
 }
 
+/// What a role gets that is given no password.
+const RANDOM: &str = "random, and shown once";
+
 macro_rules! keys {
     ($($name:ident = $key:expr;)+) => {
         $( pub(super) const $name: Key = Key { name: stringify!($name), ..$key }; )+
@@ -182,12 +185,23 @@ keys! {
     MIGRATE_ON_START = Key::new("`auto` migrates an empty SQLite file, `always` any database, `never` none").or("auto");
     MIGRATION_TABLE = Key::new("The table that lists the applied migrations, for `sea-orm-cli migrate` too").or("seaql_migrations");
     MIGRATION_DIR = Key::new("Source folder of the migration crate, where `migrate generate` writes").or("migration/src");
+    MIGRATION_DATABASE_URL = Key::new("The database, as the role that may change its schema; in production it migrates nothing without this or a grant")
+        .or_else("DATABASE_URL, outside production")
+        .shown_as(Visibility::Address);
+    MIGRATION_GRANT_KEY = Key::new("Signs what `migrate grant` makes: at least 32 characters, others in each environment").shown_as(Visibility::Secret);
+    MIGRATION_GRANT = Key::new("A grant that `migrate grant` made").shown_as(Visibility::Secret);
     MIGRATION_LOCK_TIMEOUT = Key::new("How long a statement of a migration may wait for what others hold; as long, they wait behind it").or("2s");
     MIGRATION_STATEMENT_TIMEOUT = Key::new("How long a statement of a migration may take").or("1h");
     MIGRATION_ATTEMPTS = Key::new("How often a migration is tried that others keep from what it needs").or("10");
     MIGRATION_LEASE = Key::new("How long the lock of a migrator holds after it was last heard of").or("10s");
     MIGRATION_WAIT = Key::new("How long to wait for another migrator").or("10m");
     MIGRATION_ALLOW_DESTRUCTIVE = Key::new("What loses data: `confirmed` wants --yes, `always` does not outside production, `never` refuses").or("confirmed");
+    ROLE_OWNER_PASSWORD = Key::new("What `roles create` gives the role that migrates as its password: at least 16 printable characters of ASCII")
+        .or_else(RANDOM)
+        .shown_as(Visibility::Secret);
+    ROLE_APP_PASSWORD = Key::new("The same for the role of the service").or_else(RANDOM).shown_as(Visibility::Secret);
+    ROLE_READ_PASSWORD = Key::new("The same for the role that only reads").or_else(RANDOM).shown_as(Visibility::Secret);
+    ROLE_BACKUP_PASSWORD = Key::new("The same for the role that makes backups").or_else(RANDOM).shown_as(Visibility::Secret);
 }
 
 /// The key of that name or alias, and the spelling that was meant.

@@ -260,6 +260,31 @@ impl Value for SigningKey {
     }
 }
 
+/// The password of a role.
+pub(super) struct Password(Secret);
+
+impl Password {
+    pub(super) fn into_secret(self) -> Secret {
+        self.0
+    }
+}
+
+impl Value for Password {
+    // Other letters are written in more than one way, and client and server have to mean the same one.
+    fn read(text: &str) -> Result<Self, String> {
+        const LENGTH: usize = 16;
+        match text.len() >= LENGTH && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            true => Ok(Self(Secret(text.to_owned()))),
+            false => Err(format!("must have at least {LENGTH} characters, all of them printable ASCII")),
+        }
+    }
+}
+
+/// A duration as settings have it, such as `15m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    Value::read(text)
+}
+
 /// The key in this file, which is made when it is not there.
 pub(super) fn kept_secret(path: &Path) -> Result<Secret, ConfigError> {
     match fs::read_to_string(path) {

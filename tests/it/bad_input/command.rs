@@ -186,7 +186,9 @@ on_both!(
     async fn case_61_what_loses_data_in_production_names_the_database(database: TestDatabase) {
         let name = database.url.split('?').next().unwrap().rsplit('/').next().unwrap();
         let here = [("DATABASE_URL", database.url.as_str())];
-        let production = [here[0], PRODUCTION[0], PRODUCTION[1]];
+        let key = ("MIGRATION_GRANT_KEY", "fedcba9876543210fedcba9876543210");
+        let grant = TestApp::run(&["migrate", "grant"], &[here[0], key]).await.stdout;
+        let production = [here[0], PRODUCTION[0], PRODUCTION[1], key, ("MIGRATION_GRANT", grant.trim())];
         let verbs = [
             &["migrate", "down"][..],
             &["migrate", "to", "m20261121_000001"],

@@ -6,7 +6,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use api::command::{
-    migrate::{Consent, Context, MigrateCommand, Output, run},
+    migrate::{Authority, Consent, Context, MigrateCommand, Output, run},
     signal,
 };
 use sea_orm_migration::MigratorTraitSelf;
@@ -27,6 +27,7 @@ async fn main() -> ExitCode {
 async fn ours(ladder: Ladder, database_url: &str, lease: Duration) -> ExitCode {
     let context = Context {
         database_url,
+        authority: Authority::default(),
         options: ladder.options(lease),
         folder: "nowhere".into(),
         consent: Consent::default(),

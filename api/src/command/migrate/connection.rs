@@ -11,7 +11,7 @@ use std::{
 };
 
 use migration::{MigrationTrait, Source};
-use sea_orm_migration::sea_orm::{DatabaseConnection, SqlxPostgresConnector, SqlxSqliteConnector};
+use sea_orm_migration::sea_orm::{DatabaseConnection, DbBackend, SqlxPostgresConnector, SqlxSqliteConnector};
 use sqlx::{
     ConnectOptions, Connection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -39,6 +39,7 @@ pub struct Database {
 }
 
 /// Where a database is.
+#[derive(Clone)]
 pub(super) enum Place {
     Server(PgConnectOptions),
     File(SqliteConnectOptions),
@@ -85,6 +86,21 @@ impl Place {
             Self::File(options) => {
                 options.get_filename().file_name().unwrap_or_default().to_string_lossy().into_owned()
             }
+        }
+    }
+
+    /// The user that it is opened as, if it has any.
+    pub(super) fn user(&self) -> Option<&str> {
+        match self {
+            Self::Server(options) => Some(options.get_username()),
+            Self::File(_) => None,
+        }
+    }
+
+    pub(super) fn backend(&self) -> DbBackend {
+        match self {
+            Self::Server(_) => DbBackend::Postgres,
+            Self::File(_) => DbBackend::Sqlite,
         }
     }
 

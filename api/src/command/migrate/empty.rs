@@ -26,17 +26,17 @@ SELECT statement FROM (
     WHERE t.typnamespace = mine.oid AND (t.typtype IN ('e', 'd', 'r') OR c.relkind = 'c')
 ) drops
 WHERE oid NOT IN (SELECT objid FROM foreigners)
-  AND oid NOT IN (SELECT oid FROM pg_class WHERE relname IN ($1, $2) AND relnamespace = (SELECT oid FROM mine))
+  AND oid NOT IN (SELECT oid FROM pg_class WHERE relname IN ($1, $2, $3) AND relnamespace = (SELECT oid FROM mine))
 ORDER BY turn, oid";
 
 /// The same for SQLite: views before the tables they read, virtual tables before those that they are stored in.
 const DROPS_SQLITE: &str = "
 SELECT 'DROP ' || type || ' IF EXISTS \"' || replace(name, '\"', '\"\"') || '\"' AS statement
 FROM sqlite_master
-WHERE type IN ('view', 'table') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT IN ($1, $2)
+WHERE type IN ('view', 'table') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT IN ($1, $2, $3)
 ORDER BY type DESC, sql NOT LIKE 'CREATE VIRTUAL %', rowid DESC";
 
-/// Drops everything but two tables of ours, or nothing if anything cannot be dropped, and tells how many objects that
+/// Drops everything but the tables of ours, or nothing if anything cannot be dropped, and tells how many objects that
 /// were.
 pub(super) async fn empty(database: &DatabaseConnection, ours: &[String]) -> Result<usize, DbErr> {
     if database.get_database_backend() != DbBackend::Sqlite {

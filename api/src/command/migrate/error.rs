@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf};
 
 use sea_orm_migration::DbErr;
 
-use super::{Direction, Problem, Step};
+use super::{Direction, Problem, Step, fault::is_forbidden, grant::GrantError};
 use crate::command::signal::Signal;
 
 /// Why a verb was refused, or failed.
@@ -34,6 +34,21 @@ pub enum MigrateError {
     NotNamed { verb: &'static str, database: String },
     #[error("`migrate {verb}` loses data, and the database is {database}, not {meant:?}")]
     OtherDatabase { verb: &'static str, database: String, meant: String },
+    #[error(
+        "`migrate {verb}` in production needs MIGRATION_DATABASE_URL, the database as a role that may change its schema, \
+         or a grant: `roles create` makes the roles, `migrate grant` a grant"
+    )]
+    NotAuthorised { verb: &'static str },
+    #[error(
+        "`migrate {verb}` in production needs a grant where the database is a file, which has no roles: `migrate grant` makes one"
+    )]
+    FileHasNoRoles { verb: &'static str },
+    #[error(
+        "MIGRATION_DATABASE_URL is of {user}, as which the service itself works: `roles create` makes a role that migrates"
+    )]
+    SameRole { user: String },
+    #[error(transparent)]
+    Grant(#[from] GrantError),
     #[error("no single migration is called {version}: {}", suggestion(near))]
     UnknownVersion { version: String, near: Vec<String> },
     #[error("{}", problems.iter().map(|(name, problem)| format!("{name} {problem}")).collect::<Vec<_>>().join("; "))]
@@ -119,6 +134,30 @@ impl MigrateError {
     /// Somebody asked for the end before anything was done.
     pub(super) fn ended(signal: Signal) -> Self {
         Self::Ended { signal, completed: Vec::new(), cancelled: None }
+    }
+
+    /// Whether somebody was not let, who has not the right to.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::NotAuthorised { .. }
+            | Self::FileHasNoRoles { .. }
+            | Self::SameRole { .. }
+            | Self::Grant(_)
+            | Self::Credentials { .. } => true,
+            _ => self.is_forbidden(),
+        }
+    }
+
+    /// Whether the database did not let its user.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        match self {
+            Self::Step { source, .. }
+            | Self::History(source)
+            | Self::Install(source)
+            | Self::Lock(source)
+            | Self::Empty(source) => is_forbidden(source),
+            _ => false,
+        }
     }
 
     /// The migrations that were applied or rolled back before, and stay so.

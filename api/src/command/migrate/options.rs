@@ -12,7 +12,8 @@ use crate::config::Config;
 pub struct Options {
     /// How long opening the database may take.
     pub connect_timeout: Duration,
-    /// The table that lists the applied ones. Two tables of ours beside it are called `_<table>_lock` and `_<table>_log`.
+    /// The table that lists the applied ones. Tables of ours beside it are called `_<table>_lock`, `_<table>_log`
+    /// and `_<table>_refusals`.
     pub table: String,
     /// How long a statement may wait for what others hold: as long, they wait behind it.
     pub lock_timeout: Duration,
@@ -52,7 +53,22 @@ impl Default for Options {
     }
 }
 
+/// The tables that migrations are kept account of in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Accounts {
+    /// Those that only migrators write.
+    pub(crate) migrators: [String; 3],
+    /// The one that whoever is refused is added to.
+    pub(crate) refusals: String,
+}
+
 impl Options {
+    /// The tables that migrations are kept account of in.
+    pub(crate) fn accounts(&self) -> Accounts {
+        let migrators = [self.table.clone(), self.lock_table(), self.log_table()];
+        Accounts { migrators, refusals: self.refusals_table() }
+    }
+
     /// As it is configured.
     pub fn of(config: &Config) -> Self {
         let migration = &config.migration;
@@ -76,5 +92,10 @@ impl Options {
     /// The table with what was done.
     pub(super) fn log_table(&self) -> String {
         format!("_{}_log", self.table)
+    }
+
+    /// The table with who was refused.
+    pub(super) fn refusals_table(&self) -> String {
+        format!("_{}_refusals", self.table)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Generated, Plan, Standing, Status, lint::Report};
+use super::{Generated, Granted, Plan, Refusal, Standing, Status, lint::Report};
 use crate::command::Exit;
 
 /// What a command did or found.
@@ -14,7 +14,11 @@ pub enum Output {
     /// The steps that were taken; none if there was nothing to do.
     Steps(Vec<Step>),
     /// All migrations, in their order.
-    Status(Vec<Standing>),
+    Status(Overview),
+    /// Who was refused, the latest first.
+    Refusals(Refusals),
+    /// A grant that was made.
+    Granted(Granted),
     /// The migration that was taken for what was applied.
     Accepted {
         /// Its name.
@@ -26,6 +30,29 @@ pub enum Output {
     Lint(Report),
     /// The files that were written.
     Generated(Generated),
+}
+
+/// How a database stands. For programs it is the list of migrations alone: `migrate refusals` is the other one.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Overview {
+    /// All migrations, in their order.
+    pub standings: Vec<Standing>,
+    /// Who was refused, the latest first.
+    #[serde(skip)]
+    pub refusals: Vec<Refusal>,
+}
+
+/// Who was refused, the latest first.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Refusals(pub Vec<Refusal>);
+
+impl fmt::Display for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|refusal| writeln!(f, "{refusal}"))?;
+        if self.0.is_empty() { f.write_str("nobody was refused") } else { Ok(()) }
+    }
 }
 
 impl Output {
@@ -88,7 +115,10 @@ impl fmt::Display for Output {
                     count => write!(f, "{count} migrations"),
                 }
             }
-            Self::Status(standings) => {
+            Self::Status(Overview { standings, refusals }) => {
+                /// How many of them are shown beside the migrations.
+                const FEW: usize = 3;
+
                 for Standing { name, status, problem, record, begun } in standings {
                     let status = if *status == Status::Applied { "applied" } else { "pending" };
                     match record {
@@ -102,10 +132,15 @@ impl fmt::Display for Output {
                         writeln!(f, "         {problem}")?;
                     }
                 }
+                for refusal in refusals.iter().take(FEW) {
+                    writeln!(f, "{refusal}")?;
+                }
                 let pending = standings.iter().filter(|standing| standing.status == Status::Pending).count();
                 write!(f, "{} applied, {pending} pending", standings.len() - pending)
             }
             Self::Accepted { accepted } => write!(f, "{accepted} is taken for what was applied"),
+            Self::Refusals(refusals) => refusals.fmt(f),
+            Self::Granted(granted) => granted.fmt(f),
             Self::Plan(plan) => plan.fmt(f),
             Self::Lint(report) => report.fmt(f),
             Self::Generated(generated) => generated.fmt(f),

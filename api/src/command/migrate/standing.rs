@@ -288,7 +288,8 @@ fn begun(
     })
 }
 
-fn time(milliseconds: i64) -> String {
+/// An instant as it is shown.
+pub(super) fn time(milliseconds: i64) -> String {
     let time = ChronoDateTimeUtc::from_timestamp_millis(milliseconds).unwrap_or_default();
     time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }

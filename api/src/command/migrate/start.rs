@@ -1,8 +1,14 @@
 //! What becomes of the schema when the service starts.
 
+use std::time::SystemTime;
+
+use domain::{Clock, SystemClock};
 use sea_orm_migration::sea_orm::{ConnectionTrait, Statement};
 
-use super::{Database, MigrateError, Options, Problem, Standing, Status, connect, problems, refuse, status, up};
+use super::{
+    Authority, Database, MigrateError, Options, Problem, Standing, Status, connect, connection::Place, problems,
+    refusal, refuse, status, up,
+};
 use crate::{
     command::CommandError,
     config::{Config, MigrateOnStart},
@@ -36,9 +42,27 @@ async fn prepare(config: &Config, database: &Database) -> Result<(), CommandErro
     if is_foreign && count == standings.len() {
         return Err(CommandError::ForeignDatabase);
     }
-    let steps = up(database, None).await?;
+    // A file without tables is made, and so far there is nothing in it that anybody could spoil.
+    let is_new = config.database.is_embedded() && count == standings.len();
+    let steps = if is_new { up(database, None).await? } else { go_up(config).await? };
     tracing::info!(database = %config.database.url, migrations = steps.len(), "the schema was made");
     Ok(())
+}
+
+/// Migrates as who may.
+async fn go_up(config: &Config) -> Result<Vec<super::Step>, MigrateError> {
+    let options = Options::of(config);
+    let url = config.migrating().database.url;
+    let (place, service) = (Place::read(url.reveal())?, Place::read(config.database.url.reveal())?);
+    let now = SystemTime::from(SystemClock.now().utc());
+    if let Err(error) = Authority::of(config).permit("up", (&place, &service), &options, now) {
+        refusal::record(service, &options, "up", &error).await;
+        return Err(error);
+    }
+    let database = place.open(&options).await?;
+    let steps = up(&database, None).await;
+    database.close().await;
+    steps
 }
 
 /// Whether the service may run what is pending when it starts.
@@ -55,7 +79,7 @@ pub(crate) fn may_migrate(config: &Config, standings: &[Standing]) -> bool {
 /// Whether an embedded database without a history holds tables all the same.
 async fn has_tables(database: &Database) -> Result<bool, CommandError> {
     let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
-               AND name NOT IN ($1, $2, $3) LIMIT 1";
+               AND name NOT IN ($1, $2, $3, $4) LIMIT 1";
     let tables = database.tables();
     let kept = tables.ours().iter().map(String::as_str).chain([tables.history()]).map(Into::into);
     let statement = Statement::from_sql_and_values(database.get_database_backend(), sql, kept);

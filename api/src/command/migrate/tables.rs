@@ -1,4 +1,4 @@
-//! The tables that migrations are kept account of in: the history, which `sea-orm-cli` keeps too, and two of ours.
+//! The tables that migrations are kept account of in: the history, which `sea-orm-cli` keeps too, and three of ours.
 //!
 //! Ours start with an underscore, by which generators of entities know that a table is none of theirs.
 
@@ -20,6 +20,11 @@ const LOG: &str = "CREATE TABLE IF NOT EXISTS {log} (
     applied_at bigint, started_at bigint NOT NULL, duration_ms bigint NOT NULL, database_user text, os_user text NOT NULL,
     host text NOT NULL, program text NOT NULL)";
 
+/// Who was refused. The role of the service may add to it, which is why it is no part of the log.
+const REFUSALS: &str = "CREATE TABLE IF NOT EXISTS {refusals} (
+    id text NOT NULL PRIMARY KEY, at bigint NOT NULL, verb text NOT NULL, reason text NOT NULL, database_user text,
+    os_user text NOT NULL, host text NOT NULL, program text NOT NULL)";
+
 /// As SeaORM makes it.
 const HISTORY: &str =
     "CREATE TABLE IF NOT EXISTS {history} (version varchar NOT NULL PRIMARY KEY, applied_at bigint NOT NULL)";
@@ -27,13 +32,16 @@ const HISTORY: &str =
 /// Their names, and the database's way of speaking.
 #[derive(Debug, Clone)]
 pub(super) struct Tables {
-    names: [String; 3],
+    names: [String; 4],
     backend: DbBackend,
 }
 
 impl Tables {
     pub(super) fn new(options: &Options, backend: DbBackend) -> Self {
-        Self { names: [options.table.clone(), options.lock_table(), options.log_table()], backend }
+        Self {
+            names: [options.table.clone(), options.lock_table(), options.log_table(), options.refusals_table()],
+            backend,
+        }
     }
 
     /// The names of ours, which nothing else may drop.
@@ -56,8 +64,8 @@ impl Tables {
             DbBackend::Sqlite => ("CAST(unixepoch('subsec') * 1000 AS integer)", "CAST(NULL AS text)"),
             _ => ("(extract(epoch FROM clock_timestamp()) * 1000)::bigint", "current_user::text"),
         };
-        let [history, lock, log] = &self.names;
-        [("{history}", history), ("{lock}", lock), ("{log}", log)]
+        let [history, lock, log, refusals] = &self.names;
+        [("{history}", history), ("{lock}", lock), ("{log}", log), ("{refusals}", refusals)]
             .into_iter()
             .fold(sql.to_owned(), |sql, (place, name)| sql.replace(place, &format!("\"{name}\"")))
             .replace("{now}", now)
@@ -89,8 +97,17 @@ impl Tables {
 
     /// Makes those that are missing, of which others may make them at the same moment.
     pub(super) async fn install(&self, connection: &DatabaseConnection, only_lock: bool) -> Result<(), DbErr> {
-        let all = [("{lock}", LOCK), ("{log}", LOG), ("{history}", HISTORY)];
-        for (table, sql) in all.into_iter().take(if only_lock { 1 } else { all.len() }) {
+        let all = [("{lock}", LOCK), ("{log}", LOG), ("{refusals}", REFUSALS), ("{history}", HISTORY)];
+        self.make(connection, &all[..if only_lock { 1 } else { all.len() }]).await
+    }
+
+    /// Makes the table of refusals, if it is missing.
+    pub(super) async fn install_refusals(&self, connection: &DatabaseConnection) -> Result<(), DbErr> {
+        self.make(connection, &[("{refusals}", REFUSALS)]).await
+    }
+
+    async fn make(&self, connection: &DatabaseConnection, tables: &[(&str, &str)]) -> Result<(), DbErr> {
+        for (table, sql) in tables {
             let is_there = async || SchemaManager::new(connection).has_table(self.text(table).trim_matches('"')).await;
             if is_there().await? {
                 continue;
