@@ -7,6 +7,7 @@ mod bulk;
 mod cache;
 mod cache_outbox;
 mod cancellation;
+mod caution;
 mod change;
 mod coherence;
 mod command_line;

@@ -4,7 +4,7 @@ use std::{error::Error as _, io, net::SocketAddr, process::ExitCode};
 
 use super::{
     entity::EntityError,
-    migrate::{MigrateError, Step, is_forbidden},
+    migrate::{MigrateError, Step, is_forbidden, lint::Report},
     signal::Signal,
 };
 use crate::config::{ConfigError, ConfigErrors};
@@ -136,12 +136,24 @@ impl CommandError {
         }
     }
 
+    /// What the lint found, if that is why.
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Migrate(MigrateError::Unsafe { report }) => Some(report),
+            _ => None,
+        }
+    }
+
     /// What is wrong, thing by thing; each on one line. The cause is told along, but for what may hold a secret.
     pub fn lines(&self) -> Vec<String> {
         match self {
             Self::Config(ConfigErrors(errors)) => errors.iter().map(ToString::to_string).collect(),
             Self::Migrate(MigrateError::Refused { problems }) => {
                 problems.iter().map(|(name, problem)| format!("{name} {problem}")).collect()
+            }
+            Self::Migrate(MigrateError::Irreversible { irreversible }) => {
+                let lines = irreversible.iter().map(|(name, reason)| format!("{name} cannot be rolled back: {reason}"));
+                lines.collect()
             }
             _ => {
                 let mut line = self.to_string();
@@ -166,6 +178,18 @@ impl CommandError {
             Self::PendingMigrations { .. } => "Run `seabed migrate up`, or set MIGRATE_ON_START=always.",
             Self::ForeignDatabase => "Name another file in DATABASE_URL.",
             Self::NotConfirmed { .. } => "Add --yes if that is meant.",
+            Self::Migrate(MigrateError::Unsafe { .. }) => {
+                "Write it as the findings say, or write `-- lint: allow RULE because ...` over its statement; outside \
+                 production, --despite-lint applies it all the same."
+            }
+            Self::Migrate(MigrateError::NotInProduction { flag: "despite-lint" }) => {
+                "Write `-- lint: allow RULE because ...` over the statement, where others read it."
+            }
+            Self::Migrate(MigrateError::Irreversible { .. } | MigrateError::NotInProduction { .. }) => {
+                "Nothing was rolled back. Go on with a new migration that puts right what is wrong, or restore a backup; \
+                 outside production, `migrate fresh` starts anew, and --forget-irreversible takes it out of the history \
+                 and leaves what it did."
+            }
             Self::Migrate(MigrateError::Ended { .. }) => "Run it again to go on from there.",
             Self::RefusedInProduction { .. } => "Made-up data is for development: check PROFILE and DATABASE_URL.",
             Self::Listen { .. } => "Set LISTEN to an address of this machine and a free port.",
@@ -198,6 +222,7 @@ fn exit_of_migrate(error: &MigrateError) -> Exit {
         | MigrateError::NotConfirmed { .. }
         | MigrateError::NotNamed { .. }
         | MigrateError::NeverAllowed { .. }
+        | MigrateError::NotInProduction { .. }
         | MigrateError::OtherDatabase { .. } => Exit::Permission,
         MigrateError::Ended { signal, .. } | MigrateError::NotCancelled { signal } => match signal {
             Signal::Interrupt => Exit::Interrupted,
@@ -213,7 +238,7 @@ fn exit_of_migrate(error: &MigrateError) -> Exit {
             Exit::Permission
         }
         MigrateError::Busy { .. } | MigrateError::Contended { .. } | MigrateError::LockLost { .. } => Exit::Unavailable,
-        MigrateError::UnknownVersion { .. } | MigrateError::Name { .. } => Exit::Usage,
+        MigrateError::UnknownVersion { .. } | MigrateError::Name { .. } | MigrateError::Unsafe { .. } => Exit::Usage,
         MigrateError::File { .. } => Exit::Io,
         _ => Exit::Failed,
     }

@@ -11,6 +11,7 @@ mod consent;
 mod empty;
 mod error;
 mod fault;
+mod gate;
 mod generate;
 pub mod lint;
 mod lock;
@@ -39,7 +40,7 @@ pub(crate) use fault::is_forbidden;
 pub use generate::{Generated, generate};
 pub use options::{Options, Program};
 pub use plan::{Plan, PlannedStep, plan};
-pub use report::{Direction, Output, Step};
+pub use report::{Direction, Output, Step, StepStatus};
 pub use standing::{Begun, Problem, Record, Standing, Status, status};
 pub(crate) use start::may_migrate;
 pub use start::prepare_schema;
@@ -61,17 +62,29 @@ pub enum MigrateCommand {
         /// How many [default: all]
         #[arg(short, long = "num", value_name = "COUNT")]
         number: Option<u32>,
+        /// Apply them in spite of what `migrate lint` finds; never in production
+        #[arg(long)]
+        despite_lint: bool,
     },
     /// Roll back applied migrations, the latest first
     Down {
         /// How many
         #[arg(short, long = "num", value_name = "COUNT", default_value_t = 1)]
         number: u32,
+        /// Take what cannot be rolled back out of the history only: what it did stays; never in production
+        #[arg(long)]
+        forget_irreversible: bool,
     },
     /// Go up or down until exactly the migrations up to a version are applied
     To {
         /// Name of the last migration to be applied, or the start of it
         version: String,
+        /// Apply them in spite of what `migrate lint` finds; never in production
+        #[arg(long)]
+        despite_lint: bool,
+        /// Take what cannot be rolled back out of the history only: what it did stays; never in production
+        #[arg(long)]
+        forget_irreversible: bool,
     },
     /// List all migrations, whether each is applied, by whom, and what keeps from going on
     Status,
@@ -85,7 +98,11 @@ pub enum MigrateCommand {
     /// Roll back all applied migrations, then apply all
     Refresh,
     /// Roll back all applied migrations
-    Reset,
+    Reset {
+        /// Take what cannot be rolled back out of the history only: what it did stays; never in production
+        #[arg(long)]
+        forget_irreversible: bool,
+    },
     /// Show what `up` or `down` would run, lock and lose, without running it
     Plan {
         /// The way down, not up
@@ -114,11 +131,11 @@ impl MigrateCommand {
     /// Whether the schema is as the program needs it when it is done.
     pub(crate) fn makes_schema(&self) -> bool {
         match self {
-            Self::Up { number: None } | Self::Fresh | Self::Refresh => true,
-            Self::Up { number: Some(_) }
+            Self::Up { number: None, .. } | Self::Fresh | Self::Refresh => true,
+            Self::Up { number: Some(_), .. }
             | Self::To { .. }
             | Self::Down { .. }
-            | Self::Reset
+            | Self::Reset { .. }
             | Self::Status
             | Self::Accept { .. }
             | Self::Plan { .. }
@@ -133,7 +150,7 @@ impl MigrateCommand {
             Self::Down { .. } => Some("down"),
             Self::Fresh => Some("fresh"),
             Self::Refresh => Some("refresh"),
-            Self::Reset => Some("reset"),
+            Self::Reset { .. } => Some("reset"),
             // It depends on where the database stands.
             Self::To { .. }
             | Self::Up { .. }
@@ -142,6 +159,18 @@ impl MigrateCommand {
             | Self::Plan { .. }
             | Self::Lint { .. }
             | Self::Generate { .. } => None,
+        }
+    }
+
+    /// What was said against the runner's caution: to go on in spite of the lint, and to forget what cannot be undone.
+    fn overrides(&self) -> (bool, bool) {
+        match self {
+            Self::Up { despite_lint, .. } => (*despite_lint, false),
+            Self::To { despite_lint, forget_irreversible, .. } => (*despite_lint, *forget_irreversible),
+            Self::Down { forget_irreversible, .. } | Self::Reset { forget_irreversible } => {
+                (false, *forget_irreversible)
+            }
+            _ => (false, false),
         }
     }
 }
@@ -206,9 +235,10 @@ pub async fn run(
     if let Some(verb) = command.loses_data() {
         context.consent.permit(verb, &place.name())?;
     }
+    let options = options(&command, context)?;
     let mut asked_to_end = pin!(asked_to_end);
     let database = tokio::select! {
-        opened = place.open(&context.options) => opened?,
+        opened = place.open(&options) => opened?,
         signal = &mut asked_to_end => return Err(MigrateError::ended(signal)),
     };
     let outcome = {
@@ -224,16 +254,37 @@ pub async fn run(
     outcome
 }
 
+/// How it is run, after what was said for this once. In production nothing is: what is dangerous is allowed in the
+/// migration itself, where others read it.
+fn options(command: &MigrateCommand, context: &Context<'_>) -> Result<Options, MigrateError> {
+    let (despite_lint, forget_irreversible) = command.overrides();
+    for (is_said, flag) in [(despite_lint, "despite-lint"), (forget_irreversible, "forget-irreversible")] {
+        if is_said && context.consent.production {
+            return Err(MigrateError::NotInProduction { flag });
+        }
+    }
+    let options = context.options.clone();
+    Ok(Options {
+        despite_lint: options.despite_lint || despite_lint,
+        forget_irreversible: options.forget_irreversible || forget_irreversible,
+        ..options
+    })
+}
+
 async fn work(command: MigrateCommand, database: &Database, context: &Context<'_>) -> Result<Output, MigrateError> {
     let consent = context.consent;
     let steps = match command {
-        MigrateCommand::Up { number } => up(database, number).await?,
-        MigrateCommand::Down { number } => down(database, Some(number), consent).await?,
-        MigrateCommand::To { version } => to(database, &version, consent).await?,
+        MigrateCommand::Up { number, .. } => up(database, number).await?,
+        MigrateCommand::Down { number, .. } => down(database, Some(number), consent).await?,
+        MigrateCommand::To { version, .. } => to(database, &version, consent).await?,
         MigrateCommand::Fresh => fresh(database, consent).await?,
         MigrateCommand::Refresh => refresh(database, consent).await?,
-        MigrateCommand::Reset => reset(database, consent).await?,
-        MigrateCommand::Status => return status(database).await.map(Output::Status),
+        MigrateCommand::Reset { .. } => reset(database, consent).await?,
+        MigrateCommand::Status => {
+            let mut standings = status(database).await?;
+            gate::explain(database, &mut standings).await;
+            return Ok(Output::Status(standings));
+        }
         MigrateCommand::Plan { down, number } => return planned(database, down, number).await.map(Output::Plan),
         MigrateCommand::Lint { paths } => return lint::lint(&paths).await.map(Output::Lint),
         MigrateCommand::Accept { version } => {
@@ -273,7 +324,8 @@ async fn end(
 ///
 /// # Errors
 ///
-/// If a migration is not what was applied or has no place in the order, or one fails; those before it stay applied.
+/// If a migration is not what was applied or has no place in the order, if the lint finds something in what is pending and
+/// the database is in use, or if one fails; those before it stay applied.
 pub async fn up(database: &Database, number: Option<u32>) -> Result<Vec<Step>, MigrateError> {
     let standings = status(database).await?;
     refuse(&standings, |_| true)?;
@@ -287,7 +339,8 @@ pub async fn up(database: &Database, number: Option<u32>) -> Result<Vec<Step>, M
 ///
 /// # Errors
 ///
-/// If it is not permitted, one is applied that this program does not have, or one fails; those before it stay rolled back.
+/// If it is not permitted, one is applied that this program does not have or cannot be rolled back, or one fails; those
+/// before it stay rolled back.
 pub async fn down(database: &Database, number: Option<u32>, consent: Consent<'_>) -> Result<Vec<Step>, MigrateError> {
     consent.permit("down", database.name())?;
     alone(database, async |runner, steps| go_down(runner, number, steps).await).await
@@ -313,7 +366,8 @@ pub async fn to(database: &Database, version: &str, consent: Consent<'_>) -> Res
     }
     alone(database, async |runner, steps| {
         let Way { down, up } = find().await?;
-        runner.take(Direction::Down, down, steps).await?;
+        gate::judge(database, &up).await?;
+        descend(runner, down, steps).await?;
         runner.take(Direction::Up, up, steps).await
     })
     .await
@@ -428,14 +482,32 @@ async fn go_up(runner: &Runner<'_>, number: Option<u32>, steps: &mut Vec<Step>) 
     let standings = status(runner.database).await?;
     refuse(&standings, |_| true)?;
     runner.adopt(&standings).await.map_err(MigrateError::Lock)?;
-    runner.take(Direction::Up, pending(&standings, number), steps).await
+    let pending = pending(&standings, number);
+    gate::judge(runner.database, &pending).await?;
+    runner.take(Direction::Up, pending, steps).await
 }
 
 async fn go_down(runner: &Runner<'_>, number: Option<u32>, steps: &mut Vec<Step>) -> Result<(), MigrateError> {
     let standings = status(runner.database).await?;
     refuse(&standings, |problem| matches!(problem, Problem::Missing | Problem::Duplicate { .. }))?;
     let applied = names(Status::Applied, &standings).into_iter().rev().collect();
-    runner.take(Direction::Down, first(applied, number), steps).await
+    descend(runner, first(applied, number), steps).await
+}
+
+/// Rolls back these migrations, if all of them can be; what cannot, and is to be forgotten, stays as it is.
+async fn descend(runner: &Runner<'_>, names: Vec<String>, steps: &mut Vec<Step>) -> Result<(), MigrateError> {
+    let forgotten = gate::one_way(runner.database, &names).await?;
+    if forgotten.is_empty() {
+        return runner.take(Direction::Down, names, steps).await;
+    }
+    for name in names {
+        if forgotten.contains(&name) {
+            runner.forget(name, steps).await?;
+        } else {
+            runner.take(Direction::Down, vec![name], steps).await?;
+        }
+    }
+    Ok(())
 }
 
 fn names(status: Status, standings: &[Standing]) -> Vec<String> {
@@ -455,7 +527,7 @@ async fn planned(database: &Database, down: bool, number: Option<u32>) -> Result
     } else {
         (pending(&standings, number), Direction::Up)
     };
-    Ok(plan(&names, direction, database.get_database_backend()).await)
+    Ok(plan::plan_of(database.migrations(), &names, direction, database.get_database_backend()).await)
 }
 
 fn first(mut names: Vec<String>, number: Option<u32>) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf};
 
 use sea_orm_migration::DbErr;
 
-use super::{Direction, Problem, Step};
+use super::{Direction, Problem, Step, lint::Report};
 use crate::command::signal::Signal;
 
 /// Why a verb was refused, or failed.
@@ -40,6 +40,21 @@ pub enum MigrateError {
     Refused {
         /// What keeps from going on, by the names of migrations.
         problems: Vec<(String, Problem)>,
+    },
+    #[error("what is pending does not pass the lint, and the database is in use: nothing was run")]
+    Unsafe {
+        /// What was found.
+        report: Box<Report>,
+    },
+    #[error("`--{flag}` is refused in production")]
+    NotInProduction {
+        /// What was said.
+        flag: &'static str,
+    },
+    #[error("{}; nothing was rolled back", irreversible.iter().map(|(name, reason)| format!("{name} cannot be rolled back: {reason}")).collect::<Vec<_>>().join("; "))]
+    Irreversible {
+        /// Why they cannot be rolled back, by the names of migrations.
+        irreversible: Vec<(String, String)>,
     },
     #[error("{name} is not edited: there is nothing to accept")]
     NotEdited { name: String },

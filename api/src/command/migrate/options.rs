@@ -24,6 +24,11 @@ pub struct Options {
     pub lease: Duration,
     /// How long to wait for another migrator.
     pub wait: Duration,
+    /// Whether what is pending is applied in spite of what the lint finds.
+    pub despite_lint: bool,
+    /// Whether, on the way down, what cannot be undone is left as it is and taken out of the history; it is refused
+    /// otherwise.
+    pub forget_irreversible: bool,
     /// The migrations.
     pub program: Program,
 }
@@ -47,6 +52,8 @@ impl Default for Options {
             attempts: 10,
             lease: Duration::from_secs(10),
             wait: Duration::from_secs(600),
+            despite_lint: false,
+            forget_irreversible: false,
             program: Program { migrations: Migrator::migrations, source },
         }
     }

@@ -30,6 +30,9 @@ pub struct Standing {
     /// That it is under way, or was when its migrator ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub begun: Option<Begun>,
+    /// Why it says that it cannot be rolled back; told by the verb `status` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub irreversible: Option<String>,
 }
 
 /// Whether a migration is applied.
@@ -227,18 +230,20 @@ async fn read(database: &Database) -> Result<Vec<Standing>, sea_orm_migration::D
             problem,
             record: record.map(recorded),
             begun: begun(&**migration, applied_at.is_some(), holder.as_ref(), entry, database.get_database_backend()),
+            irreversible: None,
         });
     }
     for (name, _) in history.iter().filter(|(name, _)| !names.contains(&name.as_str())) {
         let record = last.get(name.as_str()).map(|entry| recorded(entry));
         let problem = Some(Problem::Missing);
-        standings.push(Standing { name: name.clone(), status: Status::Applied, problem, record, begun: None });
+        let (name, status) = (name.clone(), Status::Applied);
+        standings.push(Standing { name, status, problem, record, begun: None, irreversible: None });
     }
     Ok(standings)
 }
 
 fn is_applied(entry: &&Entry) -> bool {
-    entry.is_done && entry.action != Direction::Down.word()
+    entry.is_done && ![Direction::Down.word(), Action::Forget.word()].contains(&entry.action.as_str())
 }
 
 fn recorded(entry: &Entry) -> Record {

@@ -11,7 +11,7 @@ use sea_orm_migration::{
 };
 
 use super::{
-    Cancelled, Database, Direction, MigrateError, Standing, Status, Step,
+    Cancelled, Database, Direction, MigrateError, Standing, Status, Step, StepStatus,
     checksum::checksum,
     fault,
     lock::Lock,
@@ -86,7 +86,11 @@ impl Runner<'_> {
                     }
                 });
             }
-            steps.push(Step { name, direction, duration_ms: millis(start) });
+            let status = match direction {
+                Direction::Up => StepStatus::Applied,
+                Direction::Down => StepStatus::RolledBack,
+            };
+            steps.push(Step { name, direction, duration_ms: millis(start), status });
         }
         match direction {
             Direction::Up => tracing::info!(count, "migrations applied"),
@@ -187,6 +191,29 @@ impl Runner<'_> {
     pub(super) async fn adopt(&self, standings: &[Standing]) -> Result<(), DbErr> {
         let adopted = unrecorded(standings).map(|standing| standing.name.as_str());
         self.enter(Action::Adopt, &adopted.collect::<Vec<_>>()).await
+    }
+
+    /// Takes a migration out of the history, and leaves what it has done.
+    pub(super) async fn forget(&self, name: String, steps: &mut Vec<Step>) -> Result<(), MigrateError> {
+        let start = Instant::now();
+        let (tables, direction) = (self.database.tables(), Direction::Down);
+        let forgotten = async {
+            let transaction = self.database.transaction().await?;
+            log::write_history(tables, &transaction, &name, direction).await?;
+            log::write(tables, &transaction, &name, (Action::Forget, true), self.checksum(&name), 0).await?;
+            self.commit(transaction).await
+        };
+        match forgotten.await {
+            Ok(()) => {
+                tracing::warn!(name, "a migration is forgotten, and what it had done stays");
+                steps.push(Step { name, direction, duration_ms: millis(start), status: StepStatus::Forgotten });
+                Ok(())
+            }
+            Err(Fault::Database(source)) => {
+                Err(MigrateError::Step { name, direction, completed: std::mem::take(steps), undone: true, source })
+            }
+            Err(Fault::Lost | Fault::Stopped) => Err(MigrateError::LockLost { name, completed: std::mem::take(steps) }),
+        }
     }
 
     pub(super) async fn enter(&self, action: Action, names: &[&str]) -> Result<(), DbErr> {

@@ -41,9 +41,19 @@ impl Tables {
         &self.names[1..]
     }
 
-    /// The name of the history.
-    pub(super) fn history(&self) -> &str {
-        &self.names[0]
+    /// Asks whether there is any table but these.
+    pub(super) fn others(&self) -> Statement {
+        let sql = match self.backend {
+            DbBackend::Sqlite => {
+                "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+                 AND name NOT IN ($1, $2, $3) LIMIT 1"
+            }
+            _ => {
+                "SELECT 1 FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace \
+                 AND relname NOT IN ($1, $2, $3) LIMIT 1"
+            }
+        };
+        self.statement(sql, self.names.iter().map(|name| name.as_str().into()))
     }
 
     /// A statement about them. The time is the database's, in milliseconds, because machines differ about it.
