@@ -89,7 +89,7 @@ pub async fn run(cli: Cli, config: &Config) -> Result<Exit, CommandError> {
             };
             let context = migrate::Context {
                 database_url: config.database.url.reveal(),
-                options: migrate::Options::of(config),
+                options: migrate::Options { shows_progress: true, ..migrate::Options::of(config) },
                 folder: config.migration.folder.clone(),
                 consent: migrate::Consent { yes, meant: yes_i_mean.as_deref(), production, never },
                 now: SystemTime::from(SystemClock.now().utc()),

@@ -5,6 +5,7 @@ use std::iter::once;
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
 use crate::{
+    backfill::{Backfill, directive},
     concurrent,
     one_way::{irreversible, irreversible_because},
     statements::statements,
@@ -50,7 +51,7 @@ impl SqlMigration {
         names.iter().find_map(|wanted| self.files.iter().find(|(name, _)| name == wanted)).copied()
     }
 
-    async fn run(&self, way: &str, schema: &SchemaManager<'_>) -> Result<(), DbErr> {
+    async fn run(&self, way: &'static str, schema: &SchemaManager<'_>) -> Result<(), DbErr> {
         let backend = schema.get_database_backend();
         let Some((_, text)) = self.file(way, backend) else {
             let declared = self.file("up", backend).and_then(|(_, up)| irreversible_because(up));
@@ -64,13 +65,24 @@ impl SqlMigration {
         }
         // By themselves, because the database makes one transaction of statements that are sent together.
         for statement in statements(text) {
-            concurrent::send(schema, statement).await?;
+            match directive(statement) {
+                Some((table, key, rows)) => {
+                    let backfill = Backfill::new(self.name, way, table).key(key).sql(statement);
+                    let backfill = match rows {
+                        Some(rows) => backfill.batch(rows),
+                        None => backfill,
+                    };
+                    backfill.run(schema).await?;
+                }
+                None => concurrent::send(schema, statement).await?,
+            }
         }
         Ok(())
     }
 
     fn has_transaction(&self) -> bool {
-        !self.files.iter().any(|(_, text)| text.starts_with(NO_TRANSACTION))
+        let has_batches = |text: &str| text.lines().any(|line| directive(line).is_some());
+        !self.files.iter().any(|(_, text)| text.starts_with(NO_TRANSACTION) || has_batches(text))
     }
 
     /// What it is written as, for a database.

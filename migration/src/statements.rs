@@ -9,15 +9,14 @@ pub(crate) fn statements(sql: &str) -> Vec<&str> {
     while at < sql.len() {
         let rest = &sql[at..];
         let length = skip(rest);
-        match rest.as_bytes()[0] {
-            b';' if words.depth == 0 => {
-                if words.has_any {
-                    found.push(sql[start..at].trim());
-                    start = at + length;
-                }
-                words = Words::default();
+        if rest.starts_with(';') && words.depth == 0 {
+            if words.has_any {
+                found.push(sql[start..at].trim());
+                start = at + length;
             }
-            _ => words.read(&rest[..length]),
+            words = Words::default();
+        } else {
+            words.read(&rest[..length]);
         }
         at += length;
     }
@@ -32,6 +31,28 @@ pub(crate) fn statements(sql: &str) -> Vec<&str> {
         _ => {}
     }
     found
+}
+
+/// SQL with values for `$from` and `$to`, but for what is in strings and comments.
+pub(crate) fn bind(sql: &str, from: &str, to: &str) -> String {
+    let mut bound = String::with_capacity(sql.len());
+    let mut rest = sql;
+    while !rest.is_empty() {
+        let placeholder = [("$from", from), ("$to", to)].into_iter().find(|(name, _)| {
+            let after = rest.strip_prefix(name);
+            after.is_some_and(|after| !after.starts_with(|letter| is_word(letter) || letter == '$'))
+        });
+        let (length, text) = match placeholder {
+            Some((name, value)) => (name.len(), value),
+            None => {
+                let length = skip(rest);
+                (length, &rest[..length])
+            }
+        };
+        bound.push_str(text);
+        rest = &rest[length..];
+    }
+    bound
 }
 
 /// How many bytes the string, comment, word or other character takes that a text begins with.
@@ -126,7 +147,14 @@ impl Words {
 
 #[cfg(test)]
 mod tests {
-    use super::statements;
+    use super::{bind, statements};
+
+    #[test]
+    fn values_are_for_what_is_neither_in_strings_nor_in_comments() {
+        let sql = "a BETWEEN $from AND $to -- $to\nAND '$to' <> $$ $from $$ AND b$to < $total";
+        let bound = "a BETWEEN 1 AND '2' -- $to\nAND '$to' <> $$ $from $$ AND b$to < $total";
+        assert_eq!(bind(sql, "1", "'2'"), bound);
+    }
 
     #[test]
     fn a_semicolon_ends_a_statement_where_it_is_one() {

@@ -1,5 +1,6 @@
 //! The tests of the whole workspace, in one binary.
 
+mod backfill;
 mod bad_input;
 mod bare_library;
 mod breaker;

@@ -80,7 +80,7 @@ on_empty_databases! {
 }
 
 const DUMP_SQLITE: &str = "SELECT type || ' ' || name || ': ' || coalesce(sql, '') AS line FROM sqlite_master \
-     WHERE tbl_name NOT LIKE '%seaql_migrations%' AND name <> 'sqlite_sequence' ORDER BY line";
+     WHERE tbl_name NOT LIKE '%seaql_migrations%' AND tbl_name <> '_backfills' AND name <> 'sqlite_sequence' ORDER BY line";
 
 const DUMP_POSTGRES: &str = "
     SELECT line FROM (
@@ -110,7 +110,7 @@ const DUMP_POSTGRES: &str = "
         SELECT format('type %s %s', oid::regtype, (SELECT string_agg(enumlabel, ' ' ORDER BY enumsortorder)
                                                    FROM pg_enum WHERE enumtypid = pg_type.oid)) FROM pg_type
         WHERE typnamespace = 'public'::regnamespace AND typtype IN ('e', 'd')
-    ) lines WHERE line NOT LIKE '%seaql_migrations%' ORDER BY line";
+    ) lines WHERE line NOT LIKE '%seaql_migrations%' AND line NOT LIKE '%_backfills%' ORDER BY line";
 
 /// The whole schema as text, but for the migrations' own table, and the one that SQLite itself keeps for good once it
 /// has numbered rows.

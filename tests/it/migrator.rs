@@ -34,9 +34,9 @@ use crate::migration::dump;
 const LADDER: &str = env!("CARGO_BIN_EXE_ladder");
 pub(crate) const YES: Consent<'_> = Consent { yes: true, meant: None, production: false, never: false };
 /// Long enough that it does not run out on a busy machine, where nobody is killed.
-const LEASE: &str = "5000";
+pub(crate) const LEASE: &str = "5000";
 /// As short as is needed not to wait for those who are.
-const SHORT: &str = "600";
+pub(crate) const SHORT: &str = "600";
 
 /// Where an empty database is.
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +131,7 @@ on_empty! {
     within MINUTE, a_statement_may_not_take_for_ever: postgres at Postgres, pgbouncer at PgBouncer;
 }
 
-async fn ladder(runner: &str, ladder: &str, url: &str, lease: &str) -> tests::Output {
+pub(crate) async fn ladder(runner: &str, ladder: &str, url: &str, lease: &str) -> tests::Output {
     Launch::of(LADDER).run(&[runner, ladder, url, lease]).await
 }
 
@@ -195,20 +195,20 @@ async fn the_bare_library_fails(empty: &Empty) {
 }
 
 /// A process that does not outlive the test.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
-    fn ladder(ladder: &str, url: &str, lease: &str) -> Self {
+    pub(crate) fn ladder(ladder: &str, url: &str, lease: &str) -> Self {
         let mut command = process::command(Path::new(LADDER), None, "KILL");
         command.args(["ours", ladder, url, lease]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Self(process::spawn(command).unwrap())
     }
 
-    async fn end(&mut self) -> Option<i32> {
+    pub(crate) async fn end(&mut self) -> Option<i32> {
         eventually("it ends", PATIENCE, async || self.0.try_wait().unwrap()).await.code()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         process::signal(self.0.id(), signal);
     }
 }

@@ -17,6 +17,7 @@ pub mod lint;
 mod lock;
 mod log;
 mod options;
+mod pace;
 mod plan;
 mod report;
 mod standing;
@@ -41,7 +42,7 @@ pub use generate::{Generated, generate};
 pub use options::{Options, Program};
 pub use plan::{Plan, PlannedStep, plan};
 pub use report::{Direction, Output, Step, StepStatus};
-pub use standing::{Begun, Problem, Record, Standing, Status, status};
+pub use standing::{Begun, Problem, Record, Rows, Standing, Status, status};
 pub(crate) use start::may_migrate;
 pub use start::prepare_schema;
 

@@ -67,6 +67,14 @@ pub fn print_error(error: &CommandError, json: bool) {
     let _nobody_reads = io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// Tells programs how far something is that takes long: a line of JSON.
+pub fn print_line(value: &impl Serialize) {
+    if let Ok(line) = serde_json::to_string(value) {
+        // With nobody to read it there is nothing to tell.
+        let _nobody_reads = writeln!(io::stderr().lock(), "{line}");
+    }
+}
+
 /// Asks on a terminal whether to go on; without one, or on anything but a yes, the answer is no.
 ///
 /// # Errors

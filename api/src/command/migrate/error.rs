@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf};
 
 use sea_orm_migration::DbErr;
 
-use super::{Direction, Problem, Step, lint::Report};
+use super::{Direction, Problem, Rows, Step, lint::Report};
 use crate::command::signal::Signal;
 
 /// Why a verb was refused, or failed.
@@ -128,6 +128,8 @@ pub struct Cancelled {
     pub name: String,
     /// Whether nothing of it is left.
     pub undone: bool,
+    /// How many rows it has been through, if it changes rows in batches.
+    pub rows: Option<Rows>,
 }
 
 impl MigrateError {
@@ -168,8 +170,11 @@ impl fmt::Display for Stood<'_> {
             write!(f, "{name} was {}, ", direction.done())?;
         }
         match self.cancelled {
-            Some(Cancelled { name, undone: true }) => write!(f, "{name} was undone"),
-            Some(Cancelled { name, undone: false }) => write!(f, "{name} was cancelled, and what it had done stays"),
+            Some(Cancelled { name, undone: true, .. }) => write!(f, "{name} was undone"),
+            Some(Cancelled { name, rows: Some(rows), .. }) => {
+                write!(f, "{name} was cancelled after {rows}, which stay as they are now")
+            }
+            Some(Cancelled { name, .. }) => write!(f, "{name} was cancelled, and what it had done stays"),
             None => f.write_str("nothing was under way"),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Ours start with an underscore, by which generators of entities know that a table is none of theirs.
 
+use migration::BACKFILLS;
 use sea_orm_migration::{
     DbErr, SchemaManager,
     sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement, Value},
@@ -46,14 +47,14 @@ impl Tables {
         let sql = match self.backend {
             DbBackend::Sqlite => {
                 "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
-                 AND name NOT IN ($1, $2, $3) LIMIT 1"
+                 AND name NOT IN ($1, $2, $3, $4) LIMIT 1"
             }
             _ => {
                 "SELECT 1 FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace \
-                 AND relname NOT IN ($1, $2, $3) LIMIT 1"
+                 AND relname NOT IN ($1, $2, $3, $4) LIMIT 1"
             }
         };
-        self.statement(sql, self.names.iter().map(|name| name.as_str().into()))
+        self.statement(sql, self.names.iter().map(String::as_str).chain([BACKFILLS]).map(Into::into))
     }
 
     /// A statement about them. The time is the database's, in milliseconds, because machines differ about it.
@@ -67,7 +68,7 @@ impl Tables {
             _ => ("(extract(epoch FROM clock_timestamp()) * 1000)::bigint", "current_user::text"),
         };
         let [history, lock, log] = &self.names;
-        [("{history}", history), ("{lock}", lock), ("{log}", log)]
+        [("{history}", history.as_str()), ("{lock}", lock), ("{log}", log), ("{backfills}", BACKFILLS)]
             .into_iter()
             .fold(sql.to_owned(), |sql, (place, name)| sql.replace(place, &format!("\"{name}\"")))
             .replace("{now}", now)

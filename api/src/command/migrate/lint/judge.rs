@@ -554,7 +554,8 @@ impl Judge<'_> {
         if !self.exists(table) {
             return;
         }
-        if *is_bounded {
+        let is_batch = self.script.statements.get(self.at).is_some_and(|statement| statement.is_batch);
+        if *is_bounded || is_batch {
             self.course.changes.push((self.at, change.clone()));
         } else {
             self.find(Rule::M28, batch(verb, table, assignments));
@@ -644,7 +645,10 @@ impl Judge<'_> {
             }
         }
         if !self.script.in_transaction {
-            let steps: Vec<(usize, &Act)> = acts.iter().enumerate().filter(|(_, act)| is_step(act)).collect();
+            // What is done in batches goes on where it was.
+            let resumes = |at: usize| self.script.statements.get(at).is_some_and(|statement| statement.is_batch);
+            let steps = acts.iter().enumerate().filter(|(at, act)| is_step(act) && !resumes(*at));
+            let steps: Vec<(usize, &Act)> = steps.collect();
             for (at, act) in steps.iter().filter(|(_, act)| steps.len() > 1 && !is_repeatable(act)) {
                 let _ = act;
                 self.find_at(

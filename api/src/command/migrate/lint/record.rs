@@ -10,12 +10,13 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use migration::MigrationTrait;
+use migration::{Driver, MigrationTrait, Progress};
 use sea_orm_migration::{
     DbErr, SchemaManager,
     sea_orm::{
-        DatabaseConnection, DatabaseConnectionType, DbBackend, ExecResult, MockDatabase, MockDatabaseConnection,
-        MockDatabaseTrait, MockExecResult, QueryResult, Statement, Transaction, Value,
+        DatabaseConnection, DatabaseConnectionType, DatabaseTransaction, DbBackend, ExecResult, MockDatabase,
+        MockDatabaseConnection, MockDatabaseTrait, MockExecResult, QueryResult, Statement, Transaction,
+        TransactionTrait, Value,
     },
 };
 
@@ -68,6 +69,7 @@ pub(crate) async fn record(migration: &dyn MigrationTrait, direction: Direction,
         }
     };
     // What sea-query cannot say for SQLite, it does not refuse: it panics.
+    let run = migration::driven(Arc::new(Watch), run);
     let (failure, one_way) = match AssertUnwindSafe(run).catch_unwind().await {
         Ok(Ok(())) => (None, None),
         Ok(Err(error)) => (Some(error.to_string()), OneWay::read(&error).filter(|_| direction == Direction::Down)),
@@ -81,6 +83,38 @@ pub(crate) async fn record(migration: &dyn MigrationTrait, direction: Direction,
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
+
+/// Lets a backfill show one of its batches.
+struct Watch;
+
+#[async_trait::async_trait]
+impl Driver for Watch {
+    fn engage(&self) -> Result<(), DbErr> {
+        Ok(())
+    }
+
+    async fn begin(&self, database: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+        database.begin().await
+    }
+
+    async fn permit(&self, _: &DatabaseTransaction) -> Result<(), DbErr> {
+        Ok(())
+    }
+
+    fn tell(&self, _: Progress) {}
+
+    fn rows(&self) -> Option<u32> {
+        None
+    }
+
+    fn pause(&self) -> f64 {
+        0.0
+    }
+
+    fn is_recording(&self) -> bool {
+        true
+    }
 }
 
 /// Hears statements, and answers as an empty database.
