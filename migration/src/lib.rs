@@ -9,13 +9,13 @@
 //! `cargo run -- entity refresh`. Called `create_TABLE`, it has the table of a record in it, which says with `.cached()`
 //! and `.audited()` that the database is to tell what changes in it (see [`convention`]), and the way back.
 
-pub use backfill::{BACKFILLS, Backfill, Batch, Changing, Driver, Progress, begin, driven, forget};
+pub use backfill::{Backfill, Batch, Changing};
 pub use concurrent::index_concurrently;
 pub use history::{Source, SqlMigration, among, source};
 pub use one_way::{irreversible, irreversible_because, why_irreversible};
 pub use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
-mod backfill;
+pub mod backfill;
 mod concurrent;
 pub mod convention;
 mod history;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use migration::{Driver, Progress};
+use migration::backfill::{Driver, Progress};
 use sea_orm_migration::{
     DbErr,
     sea_orm::{DatabaseConnection, DatabaseTransaction},

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use migration::MigrationTrait;
+use migration::{MigrationTrait, backfill};
 use sea_orm_migration::{
     DbErr, SchemaManager,
     sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend},
@@ -147,14 +147,14 @@ impl Runner<'_> {
         log::write(tables, &**self.database, name, (action, false), self.checksum(name), 0).await?;
         let pacer = Pacer::new(name, self.database.options(), self.lock.fencer(), self.database.limit());
         let schema = SchemaManager::new(&**self.database);
-        let gone = migration::driven(pacer.clone(), go(migration, direction, &schema)).await;
+        let gone = backfill::driven(pacer.clone(), go(migration, direction, &schema)).await;
         if pacer.is_lost() {
             return Err(Fault::Lost);
         }
         gone?;
         let transaction = self.database.transaction().await?;
         if pacer.is_engaged() {
-            migration::forget(&transaction, name).await?;
+            backfill::forget(&transaction, name).await?;
         }
         self.conclude(transaction, name, direction, millis(start)).await
     }
@@ -257,7 +257,7 @@ async fn go(migration: &dyn MigrationTrait, direction: Direction, schema: &Schem
 
 /// Begins a transaction, with limits of its own.
 pub(super) async fn begin(database: &DatabaseConnection, limits: Option<&str>) -> Result<DatabaseTransaction, DbErr> {
-    let transaction = migration::begin(database).await?;
+    let transaction = backfill::begin(database).await?;
     if let Some(limits) = limits {
         transaction.execute_unprepared(limits).await?;
     }

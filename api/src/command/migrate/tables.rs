@@ -2,7 +2,7 @@
 //!
 //! Ours start with an underscore, by which generators of entities know that a table is none of theirs.
 
-use migration::BACKFILLS;
+use migration::backfill::BACKFILLS;
 use sea_orm_migration::{
     DbErr, SchemaManager,
     sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement, Value},

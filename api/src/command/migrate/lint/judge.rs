@@ -261,10 +261,7 @@ impl Judge<'_> {
                 for table in tables.iter().filter(|table| self.exists(table)).cloned().collect::<Vec<_>>() {
                     self.find(
                         Rule::M42,
-                        format!(
-                            "a backup first, then in batches and outside migrations: {}",
-                            batch("DELETE", &table, "…")
-                        ),
+                        format!("a backup first, then, outside migrations, {}", batch("DELETE", &table, "…")),
                     );
                 }
             }
@@ -688,7 +685,7 @@ fn batch(verb: &str, table: &Name, assignments: &str) -> String {
     let change =
         if verb == "DELETE" { format!("DELETE FROM {table}") } else { format!("UPDATE {table} SET {assignments}") };
     format!(
-        "{change} WHERE id IN (SELECT id FROM {table} WHERE id > … AND … ORDER BY id LIMIT 1000), again and again, each in its \
-         own transaction"
+        "in batches, each in its own transaction (`-- batch: {table} by id` over it, or `Backfill` in Rust): {change} WHERE id \
+         BETWEEN $from AND $to"
     )
 }

@@ -10,7 +10,10 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use migration::{Driver, MigrationTrait, Progress};
+use migration::{
+    MigrationTrait,
+    backfill::{self, Driver, Progress},
+};
 use sea_orm_migration::{
     DbErr, SchemaManager,
     sea_orm::{
@@ -69,7 +72,7 @@ pub(crate) async fn record(migration: &dyn MigrationTrait, direction: Direction,
         }
     };
     // What sea-query cannot say for SQLite, it does not refuse: it panics.
-    let run = migration::driven(Arc::new(Watch), run);
+    let run = backfill::driven(Arc::new(Watch), run);
     let (failure, one_way) = match AssertUnwindSafe(run).catch_unwind().await {
         Ok(Ok(())) => (None, None),
         Ok(Err(error)) => (Some(error.to_string()), OneWay::read(&error).filter(|_| direction == Direction::Down)),
