@@ -106,7 +106,7 @@ pub async fn run(cli: Cli, config: &Config) -> Result<Exit, CommandError> {
                     Some(grant) => migrate::Authority { grant: Some(grant), ..migrate::Authority::of(config) },
                     None => migrate::Authority::of(config),
                 },
-                options: migrate::Options::of(config),
+                options: migrate::Options { shows_progress: true, ..migrate::Options::of(config) },
                 folder: config.migration.folder.clone(),
                 consent: migrate::Consent { yes, meant: yes_i_mean.as_deref(), production, never },
                 now: SystemTime::from(SystemClock.now().utc()),

@@ -182,6 +182,10 @@ pub struct MigrationConfig {
     pub lease: Duration,
     /// How long to wait for another migrator.
     pub wait: Duration,
+    /// How many rows a batch of a data migration has; 0 if that is as the migration says.
+    pub batch_rows: u32,
+    /// How much of the time batches are worked on, in percent.
+    pub batch_share: u32,
     /// Whether what loses data may be done.
     pub allow_destructive: AllowDestructive,
 }
@@ -380,6 +384,8 @@ impl Config {
         let migration_attempts = reader.take(&table::MIGRATION_ATTEMPTS);
         let migration_lease = reader.take::<Duration>(&table::MIGRATION_LEASE);
         let migration_wait = reader.take(&table::MIGRATION_WAIT);
+        let migration_batch_rows = reader.take::<value::Rows>(&table::MIGRATION_BATCH_ROWS);
+        let migration_batch_share = reader.take::<value::Percent>(&table::MIGRATION_BATCH_SHARE);
         let allow_destructive = reader.take(&table::MIGRATION_ALLOW_DESTRUCTIVE);
         let mut password = |key| reader.take(key).map(value::Password::into_secret);
         let roles = RolesConfig {
@@ -488,6 +494,8 @@ impl Config {
                     attempts: migration_attempts?,
                     lease: migration_lease?,
                     wait: migration_wait?,
+                    batch_rows: migration_batch_rows?.0,
+                    batch_share: migration_batch_share?.0,
                     allow_destructive: allow_destructive?,
                 },
                 roles,

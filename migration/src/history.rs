@@ -4,6 +4,13 @@ use std::iter::once;
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
+use crate::{
+    backfill::{Backfill, directive},
+    concurrent,
+    one_way::{irreversible, irreversible_because},
+    statements::statements,
+};
+
 /// The name of a migration in Rust, and its file.
 type Text = (&'static str, &'static str);
 
@@ -44,11 +51,38 @@ impl SqlMigration {
         names.iter().find_map(|wanted| self.files.iter().find(|(name, _)| name == wanted)).copied()
     }
 
-    async fn run(&self, way: &str, schema: &SchemaManager<'_>) -> Result<(), DbErr> {
-        match self.file(way, schema.get_database_backend()) {
-            Some((_, text)) => schema.get_connection().execute_unprepared(text).await.map(|_| ()),
-            None => Err(DbErr::Migration(format!("there is no way back: sql/{} has no {way}.sql", self.name))),
+    async fn run(&self, way: &'static str, schema: &SchemaManager<'_>) -> Result<(), DbErr> {
+        let backend = schema.get_database_backend();
+        let Some((_, text)) = self.file(way, backend) else {
+            let declared = self.file("up", backend).and_then(|(_, up)| irreversible_because(up));
+            return Err(declared.map_or_else(
+                || DbErr::Migration(format!("there is no way back: sql/{} has no {way}.sql", self.name)),
+                irreversible,
+            ));
+        };
+        if self.has_transaction() {
+            return schema.get_connection().execute_unprepared(text).await.map(|_| ());
         }
+        // By themselves, because the database makes one transaction of statements that are sent together.
+        for statement in statements(text) {
+            match directive(statement) {
+                Some((table, key, rows)) => {
+                    let backfill = Backfill::new(self.name, way, table).key(key).sql(statement);
+                    let backfill = match rows {
+                        Some(rows) => backfill.batch(rows),
+                        None => backfill,
+                    };
+                    backfill.run(schema).await?;
+                }
+                None => concurrent::send(schema, statement).await?,
+            }
+        }
+        Ok(())
+    }
+
+    fn has_transaction(&self) -> bool {
+        let has_batches = |text: &str| text.lines().any(|line| directive(line).is_some());
+        !self.files.iter().any(|(_, text)| text.starts_with(NO_TRANSACTION) || has_batches(text))
     }
 
     /// What it is written as, for a database.
@@ -67,7 +101,7 @@ impl MigrationName for SqlMigration {
 #[async_trait::async_trait]
 impl MigrationTrait for SqlMigration {
     fn use_transaction(&self) -> Option<bool> {
-        Some(!self.files.iter().any(|(_, text)| text.starts_with(NO_TRANSACTION)))
+        Some(self.has_transaction())
     }
 
     async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {

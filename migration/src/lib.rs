@@ -9,9 +9,14 @@
 //! `cargo run -- entity refresh`. Called `create_TABLE`, it has the table of a record in it, which says with `.cached()`
 //! and `.audited()` that the database is to tell what changes in it (see [`convention`]), and the way back.
 
+pub use backfill::{Backfill, Batch, Changing};
+pub use concurrent::index_concurrently;
 pub use history::{Source, SqlMigration, among, source};
+pub use one_way::{irreversible, irreversible_because, why_irreversible};
 pub use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
+pub mod backfill;
+mod concurrent;
 pub mod convention;
 mod history;
 mod m20261121_000001_create_users;
@@ -29,6 +34,8 @@ mod m20261121_000012_add_avatar_to_users;
 mod m20261121_000013_create_cache_outbox;
 mod m20261121_000014_create_documents;
 mod m20261121_000015_create_outbox;
+mod one_way;
+mod statements;
 
 /// All migrations, in their order.
 #[derive(Debug, Clone, Copy)]

@@ -103,6 +103,8 @@ fn example(name: &str) -> (&'static str, &'static [(&'static str, &'static str)]
         "MIGRATION_DIR" => ("elsewhere/src", &[]),
         "MIGRATION_LOCK_TIMEOUT" | "MIGRATION_STATEMENT_TIMEOUT" | "MIGRATION_LEASE" | "MIGRATION_WAIT" => ("7s", &[]),
         "MIGRATION_ATTEMPTS" => ("3", &[]),
+        "MIGRATION_BATCH_ROWS" => ("500", &[]),
+        "MIGRATION_BATCH_SHARE" => ("100", &[]),
         "MIGRATION_ALLOW_DESTRUCTIVE" => ("never", &[]),
         "MIGRATION_DATABASE_URL" => ("postgres://owner@db/app", &[]),
         "MIGRATION_GRANT_KEY" => (KEY, &[]),

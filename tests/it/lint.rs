@@ -158,7 +158,7 @@ fn what_to_do_instead_is_said_for_the_statement() {
             "M24",
             "ALTER COLUMN token SET DEFAULT gen_random_uuid()",
         ),
-        ("UPDATE users SET active = true", "M28", "UPDATE users SET active = true WHERE id IN (SELECT id FROM users"),
+        ("UPDATE users SET active = true", "M28", "UPDATE users SET active = true WHERE id BETWEEN $from AND $to"),
         ("ALTER TABLE events DETACH PARTITION old", "M44", "ALTER TABLE events DETACH PARTITION old CONCURRENTLY;"),
         ("ALTER TYPE mood ADD VALUE 'great'", "M41", "ALTER TYPE mood ADD VALUE IF NOT EXISTS 'great' AFTER"),
         ("REINDEX TABLE users", "M13", "REINDEX TABLE CONCURRENTLY users;"),

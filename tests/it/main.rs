@@ -1,5 +1,6 @@
 //! The tests of the whole workspace, in one binary.
 
+mod backfill;
 mod bad_input;
 mod bare_library;
 mod breaker;
@@ -7,6 +8,7 @@ mod bulk;
 mod cache;
 mod cache_outbox;
 mod cancellation;
+mod caution;
 mod change;
 mod coherence;
 mod command_line;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, future::pending, time::SystemTime};
 
 use api::command::migrate::{
     Authority, Consent, Context, Database, Direction, MigrateCommand, MigrateError, Options, Output, Overview, Problem,
-    Standing, Status, Step, down, fresh, generate, refresh, reset, run, status, to, up,
+    Standing, Status, Step, StepStatus, down, fresh, generate, refresh, reset, run, status, to, up,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use tests::{
@@ -91,7 +91,7 @@ on_empty_databases! {
 }
 
 const DUMP_SQLITE: &str = "SELECT type || ' ' || name || ': ' || coalesce(sql, '') AS line FROM sqlite_master \
-     WHERE tbl_name NOT LIKE '%seaql_migrations%' AND name <> 'sqlite_sequence' ORDER BY line";
+     WHERE tbl_name NOT LIKE '%seaql_migrations%' AND tbl_name <> '_backfills' AND name <> 'sqlite_sequence' ORDER BY line";
 
 const DUMP_POSTGRES: &str = "
     SELECT line FROM (
@@ -121,7 +121,7 @@ const DUMP_POSTGRES: &str = "
         SELECT format('type %s %s', oid::regtype, (SELECT string_agg(enumlabel, ' ' ORDER BY enumsortorder)
                                                    FROM pg_enum WHERE enumtypid = pg_type.oid)) FROM pg_type
         WHERE typnamespace = 'public'::regnamespace AND typtype IN ('e', 'd')
-    ) lines WHERE line NOT LIKE '%seaql_migrations%' ORDER BY line";
+    ) lines WHERE line NOT LIKE '%seaql_migrations%' AND line NOT LIKE '%_backfills%' ORDER BY line";
 
 /// The whole schema as text, but for the migrations' own table, and the one that SQLite itself keeps for good once it
 /// has numbered rows.
@@ -212,7 +212,9 @@ async fn a_second_up_does_nothing(url: &str, database: &Database) {
     assert_eq!(up(database, None).await.unwrap(), []);
     assert_eq!(dump(database).await, schema);
 
-    let output = run(MigrateCommand::Up { number: None }, &context(url, UNCONFIRMED), pending()).await.unwrap();
+    let output = run(MigrateCommand::Up { number: None, despite_lint: false }, &context(url, UNCONFIRMED), pending())
+        .await
+        .unwrap();
     assert_eq!(serde_json::to_string(&output).unwrap(), "[]");
     assert_eq!(output.to_string(), "nothing to do");
 }
@@ -222,11 +224,11 @@ async fn what_loses_data_must_be_permitted(url: &str, database: &Database) {
     let schema = dump(database).await;
     let first = all(database).await.remove(0);
     let verbs = [
-        MigrateCommand::Down { number: 1 },
-        MigrateCommand::To { version: first.clone() },
+        MigrateCommand::Down { number: 1, forget_irreversible: false },
+        MigrateCommand::To { version: first.clone(), despite_lint: false, forget_irreversible: false },
         MigrateCommand::Fresh,
         MigrateCommand::Refresh,
-        MigrateCommand::Reset,
+        MigrateCommand::Reset { forget_irreversible: false },
     ];
     let production = Consent { production: true, ..YES };
     let other = Consent { meant: Some("another"), ..YES };
@@ -543,11 +545,17 @@ fn generate_enters_the_real_list() {
 
 #[test]
 fn reports_have_a_shape_for_programs() {
-    let step = Step { name: "m1".to_owned(), direction: Direction::Up, duration_ms: 7 };
+    let step = Step { name: "m1".to_owned(), direction: Direction::Up, duration_ms: 7, status: StepStatus::Applied };
     let json = serde_json::to_value(Output::Steps(vec![step])).unwrap();
-    assert_eq!(json, serde_json::json!([{"name": "m1", "direction": "up", "duration_ms": 7}]));
-    let standing =
-        Standing { name: "m1".to_owned(), status: Status::Pending, problem: None, record: None, begun: None };
+    assert_eq!(json, serde_json::json!([{"name": "m1", "direction": "up", "duration_ms": 7, "status": "applied"}]));
+    let standing = Standing {
+        name: "m1".to_owned(),
+        status: Status::Pending,
+        problem: None,
+        record: None,
+        begun: None,
+        irreversible: None,
+    };
     let json = serde_json::to_value(Output::Status(overview(vec![standing]))).unwrap();
     assert_eq!(json, serde_json::json!([{"name": "m1", "status": "pending"}]));
 }

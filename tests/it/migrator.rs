@@ -32,30 +32,30 @@ use tests::{
 use crate::migration::dump;
 
 const LADDER: &str = env!("CARGO_BIN_EXE_ladder");
-const YES: Consent<'_> = Consent { yes: true, meant: None, production: false, never: false };
+pub(crate) const YES: Consent<'_> = Consent { yes: true, meant: None, production: false, never: false };
 /// Long enough that it does not run out on a busy machine, where nobody is killed.
-const LEASE: &str = "5000";
+pub(crate) const LEASE: &str = "5000";
 /// As short as is needed not to wait for those who are.
-const SHORT: &str = "600";
+pub(crate) const SHORT: &str = "600";
 
 /// Where an empty database is.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+pub(crate) enum Place {
     Sqlite,
     Postgres,
     PgBouncer,
 }
 
 /// An empty database.
-struct Empty {
-    url: String,
-    server: Option<(Shared, String)>,
+pub(crate) struct Empty {
+    pub(crate) url: String,
+    pub(crate) server: Option<(Shared, String)>,
     _pooler: Option<PgBouncer>,
     _folder: TempDir,
 }
 
 impl Empty {
-    async fn at(place: Place) -> Result<Self, Skip> {
+    pub(crate) async fn at(place: Place) -> Result<Self, Skip> {
         let folder = Run::current().new_folder("migrator-");
         if let Place::Sqlite = place {
             let url = format!("sqlite://{}", folder.path().join("test.sqlite").display());
@@ -74,11 +74,11 @@ impl Empty {
     }
 
     /// With these migrations.
-    async fn open(&self, options: &Options) -> Database {
+    pub(crate) async fn open(&self, options: &Options) -> Database {
         connect(&self.url, options).await.unwrap()
     }
 
-    async fn remove(self) {
+    pub(crate) async fn remove(self) {
         if let Some((server, name)) = &self.server {
             server.execute(format!("DROP DATABASE {name} WITH (FORCE)")).await;
         }
@@ -102,6 +102,8 @@ macro_rules! on_empty {
         })+
     };
 }
+
+pub(crate) use on_empty;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -129,7 +131,7 @@ on_empty! {
     within MINUTE, a_statement_may_not_take_for_ever: postgres at Postgres, pgbouncer at PgBouncer;
 }
 
-async fn ladder(runner: &str, ladder: &str, url: &str, lease: &str) -> tests::Output {
+pub(crate) async fn ladder(runner: &str, ladder: &str, url: &str, lease: &str) -> tests::Output {
     Launch::of(LADDER).run(&[runner, ladder, url, lease]).await
 }
 
@@ -138,13 +140,13 @@ async fn counts(database: &DatabaseConnection) -> Vec<i64> {
     column(database, "SELECT n FROM rungs ORDER BY id").await
 }
 
-async fn column<T: sea_orm::TryGetable>(database: &DatabaseConnection, sql: &str) -> Vec<T> {
+pub(crate) async fn column<T: sea_orm::TryGetable>(database: &DatabaseConnection, sql: &str) -> Vec<T> {
     let rows = database.query_all_raw(Statement::from_string(database.get_database_backend(), sql)).await.unwrap();
     rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
 }
 
 /// Everything gone, as if the database were new.
-async fn emptied(empty: &Empty) -> Database {
+pub(crate) async fn emptied(empty: &Empty) -> Database {
     let nothing = Options { program: Program { migrations: Vec::new, source: |_, _| None }, ..Options::default() };
     let database = empty.open(&nothing).await;
     fresh(&database, YES).await.unwrap();
@@ -193,20 +195,20 @@ async fn the_bare_library_fails(empty: &Empty) {
 }
 
 /// A process that does not outlive the test.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
-    fn ladder(ladder: &str, url: &str, lease: &str) -> Self {
+    pub(crate) fn ladder(ladder: &str, url: &str, lease: &str) -> Self {
         let mut command = process::command(Path::new(LADDER), None, "KILL");
         command.args(["ours", ladder, url, lease]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Self(process::spawn(command).unwrap())
     }
 
-    async fn end(&mut self) -> Option<i32> {
+    pub(crate) async fn end(&mut self) -> Option<i32> {
         eventually("it ends", PATIENCE, async || self.0.try_wait().unwrap()).await.code()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         process::signal(self.0.id(), signal);
     }
 }
@@ -515,9 +517,10 @@ async fn sql_and_rust_have_one_history(empty: &Empty) {
     let options = race(|| migration::among(Ladder::Race.migrations(), ONE_WAY), source);
     let database = empty.open(&options).await;
     up(&database, None).await.unwrap();
-    let error = down(&database, Some(1), YES).await.unwrap_err();
-    let MigrateError::Step { name, source, .. } = error else { panic!("{error}") };
-    assert!(name == "20260101_000009_one_way" && source.to_string().contains("no down.sql"), "{source}");
+    let error = down(&database, Some(2), YES).await.unwrap_err();
+    let MigrateError::Irreversible { irreversible } = error else { panic!("{error}") };
+    let [(name, reason)] = &irreversible[..] else { panic!("{irreversible:?}") };
+    assert!(name == "20260101_000009_one_way" && reason.contains("no down.sql"), "{reason}");
     database.close().await;
 }
 

@@ -1,10 +1,14 @@
 //! Histories of a schema that are made to go wrong: steps whose effect can be counted, and steps that take long.
 
+mod data;
+
 use std::time::Duration;
 
 use api::command::migrate::{Options, Program};
 use migration::{MigrationTrait, Source, SqlMigration, among};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*, sea_orm::DbBackend};
+
+pub use data::ROWS;
 
 /// Of which there are several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +19,10 @@ pub enum Ladder {
     Long,
     /// The longest of those, each of which takes more than a second.
     Slow,
+    /// Rows are changed in batches, between steps that change the schema.
+    Data,
+    /// The first of those, with long pauses.
+    Paced,
 }
 
 /// A step in Rust: its name, its transaction, its ways up and down.
@@ -165,6 +173,9 @@ fn source(name: &str, backend: DbBackend) -> Option<Source> {
     if let Some(sql) = sql.find(|sql| sql.name() == name) {
         return sql.source(backend);
     }
+    if let Some(source) = data::source(name, backend) {
+        return Some(source);
+    }
     let rung = RACE.iter().chain(LONG).find(|rung| rung.name == name)?;
     Some(Source { file: format!("ladder/{name}.rs"), text: rung.name, is_rust: true })
 }
@@ -176,6 +187,8 @@ impl Ladder {
             "race" => Self::Race,
             "long" => Self::Long,
             "slow" => Self::Slow,
+            "data" => Self::Data,
+            "paced" => Self::Paced,
             _ => panic!("no ladder is called {name}"),
         }
     }
@@ -186,8 +199,13 @@ impl Ladder {
             Self::Race => || boxed(RACE, RACE_IN_SQL),
             Self::Long => || boxed(LONG, LONG_IN_SQL),
             Self::Slow => || boxed(SLOW, SLOW_IN_SQL),
+            Self::Data => data::migrations,
+            Self::Paced => data::first,
         };
-        Options { lease, program: Program { migrations, source }, ..Options::default() }
+        let batch_share = if self == Self::Paced { 2 } else { 50 };
+        // What they do is dangerous on purpose.
+        let options = Options { lease, despite_lint: true, batch_share, shows_progress: true, ..Options::default() };
+        Options { program: Program { migrations, source }, ..options }
     }
 }
 
@@ -197,6 +215,8 @@ impl MigratorTraitSelf for Ladder {
             Self::Race => boxed(RACE, RACE_IN_SQL),
             Self::Long => boxed(LONG, LONG_IN_SQL),
             Self::Slow => boxed(SLOW, SLOW_IN_SQL),
+            Self::Data => data::migrations(),
+            Self::Paced => data::first(),
         }
     }
 }

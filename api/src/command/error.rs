@@ -5,7 +5,7 @@ use std::{error::Error as _, io, net::SocketAddr, process::ExitCode};
 use super::{
     entity::EntityError,
     generate::GenerateError,
-    migrate::{GrantError, MigrateError, Step, is_forbidden},
+    migrate::{GrantError, MigrateError, Step, is_forbidden, lint::Report},
     roles::RolesError,
     signal::Signal,
 };
@@ -154,12 +154,24 @@ impl CommandError {
         }
     }
 
+    /// What the lint found, if that is why.
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Migrate(MigrateError::Unsafe { report }) => Some(report),
+            _ => None,
+        }
+    }
+
     /// What is wrong, thing by thing; each on one line. The cause is told along, but for what may hold a secret.
     pub fn lines(&self) -> Vec<String> {
         match self {
             Self::Config(ConfigErrors(errors)) => errors.iter().map(ToString::to_string).collect(),
             Self::Migrate(MigrateError::Refused { problems }) => {
                 problems.iter().map(|(name, problem)| format!("{name} {problem}")).collect()
+            }
+            Self::Migrate(MigrateError::Irreversible { irreversible }) => {
+                let lines = irreversible.iter().map(|(name, reason)| format!("{name} cannot be rolled back: {reason}"));
+                lines.collect()
             }
             _ => {
                 let mut line = self.to_string();
@@ -189,6 +201,18 @@ impl CommandError {
             }
             Self::Migrate(error) if error.is_forbidden() => {
                 "Let MIGRATION_DATABASE_URL be that of the role that owns the schema; `seabed roles create` makes one."
+            }
+            Self::Migrate(MigrateError::Unsafe { .. }) => {
+                "Write it as the findings say, or write `-- lint: allow RULE because ...` over its statement; outside \
+                 production, --despite-lint applies it all the same."
+            }
+            Self::Migrate(MigrateError::NotInProduction { flag: "despite-lint" }) => {
+                "Write `-- lint: allow RULE because ...` over the statement, where others read it."
+            }
+            Self::Migrate(MigrateError::Irreversible { .. } | MigrateError::NotInProduction { .. }) => {
+                "Nothing was rolled back. Go on with a new migration that puts right what is wrong, or restore a backup; \
+                 outside production, `migrate fresh` starts anew, and --forget-irreversible takes it out of the history \
+                 and leaves what it did."
             }
             Self::Migrate(MigrateError::Ended { .. }) => "Run it again to go on from there.",
             Self::RefusedInProduction { .. } => "Made-up data is for development: check PROFILE and DATABASE_URL.",
@@ -223,6 +247,7 @@ fn exit_of_migrate(error: &MigrateError) -> Exit {
         MigrateError::NotConfirmed { .. }
         | MigrateError::NotNamed { .. }
         | MigrateError::NeverAllowed { .. }
+        | MigrateError::NotInProduction { .. }
         | MigrateError::OtherDatabase { .. } => Exit::Permission,
         MigrateError::Ended { signal, .. } | MigrateError::NotCancelled { signal } => match signal {
             Signal::Interrupt => Exit::Interrupted,
@@ -230,7 +255,7 @@ fn exit_of_migrate(error: &MigrateError) -> Exit {
         },
         error if error.is_refusal() => Exit::Permission,
         MigrateError::Busy { .. } | MigrateError::Contended { .. } | MigrateError::LockLost { .. } => Exit::Unavailable,
-        MigrateError::UnknownVersion { .. } | MigrateError::Name { .. } => Exit::Usage,
+        MigrateError::UnknownVersion { .. } | MigrateError::Name { .. } | MigrateError::Unsafe { .. } => Exit::Usage,
         MigrateError::File { .. } => Exit::Io,
         _ => Exit::Failed,
     }

@@ -12,12 +12,14 @@ mod consent;
 mod empty;
 mod error;
 mod fault;
+mod gate;
 mod generate;
 mod grant;
 pub mod lint;
 mod lock;
 mod log;
 mod options;
+mod pace;
 mod plan;
 mod refusal;
 mod report;
@@ -47,8 +49,8 @@ pub(crate) use options::Accounts;
 pub use options::{Options, Program};
 pub use plan::{Plan, PlannedStep, plan};
 pub use refusal::{Refusal, refusals};
-pub use report::{Direction, Output, Overview, Refusals, Step};
-pub use standing::{Begun, Problem, Record, Standing, Status, status};
+pub use report::{Direction, Output, Overview, Refusals, Step, StepStatus};
+pub use standing::{Begun, Problem, Record, Rows, Standing, Status, status};
 pub(crate) use start::may_migrate;
 pub use start::prepare_schema;
 
@@ -70,17 +72,29 @@ pub enum MigrateCommand {
         /// How many [default: all]
         #[arg(short, long = "num", value_name = "COUNT")]
         number: Option<u32>,
+        /// Apply them in spite of what `migrate lint` finds; never in production
+        #[arg(long)]
+        despite_lint: bool,
     },
     /// Roll back applied migrations, the latest first
     Down {
         /// How many
         #[arg(short, long = "num", value_name = "COUNT", default_value_t = 1)]
         number: u32,
+        /// Take what cannot be rolled back out of the history only: what it did stays; never in production
+        #[arg(long)]
+        forget_irreversible: bool,
     },
     /// Go up or down until exactly the migrations up to a version are applied
     To {
         /// Name of the last migration to be applied, or the start of it
         version: String,
+        /// Apply them in spite of what `migrate lint` finds; never in production
+        #[arg(long)]
+        despite_lint: bool,
+        /// Take what cannot be rolled back out of the history only: what it did stays; never in production
+        #[arg(long)]
+        forget_irreversible: bool,
     },
     /// List all migrations, whether each is applied, by whom, and what keeps from going on
     Status,
@@ -102,7 +116,11 @@ pub enum MigrateCommand {
     /// Roll back all applied migrations, then apply all
     Refresh,
     /// Roll back all applied migrations
-    Reset,
+    Reset {
+        /// Take what cannot be rolled back out of the history only: what it did stays; never in production
+        #[arg(long)]
+        forget_irreversible: bool,
+    },
     /// Show what `up` or `down` would run, lock and lose, without running it
     Plan {
         /// The way down, not up
@@ -131,11 +149,11 @@ impl MigrateCommand {
     /// Whether the schema is as the program needs it when it is done.
     pub(crate) fn makes_schema(&self) -> bool {
         match self {
-            Self::Up { number: None } | Self::Fresh | Self::Refresh => true,
-            Self::Up { number: Some(_) }
+            Self::Up { number: None, .. } | Self::Fresh | Self::Refresh => true,
+            Self::Up { number: Some(_), .. }
             | Self::To { .. }
             | Self::Down { .. }
-            | Self::Reset
+            | Self::Reset { .. }
             | Self::Status
             | Self::Refusals
             | Self::Grant { .. }
@@ -152,7 +170,7 @@ impl MigrateCommand {
             Self::Down { .. } => Some("down"),
             Self::Fresh => Some("fresh"),
             Self::Refresh => Some("refresh"),
-            Self::Reset => Some("reset"),
+            Self::Reset { .. } => Some("reset"),
             // It depends on where the database stands.
             Self::To { .. }
             | Self::Up { .. }
@@ -172,13 +190,25 @@ impl MigrateCommand {
             Self::Up { .. } => Some("up"),
             Self::To { .. } => Some("to"),
             Self::Accept { .. } => Some("accept"),
-            Self::Down { .. } | Self::Fresh | Self::Refresh | Self::Reset => self.loses_data(),
+            Self::Down { .. } | Self::Fresh | Self::Refresh | Self::Reset { .. } => self.loses_data(),
             Self::Status
             | Self::Refusals
             | Self::Grant { .. }
             | Self::Plan { .. }
             | Self::Lint { .. }
             | Self::Generate { .. } => None,
+        }
+    }
+
+    /// What was said against the runner's caution: to go on in spite of the lint, and to forget what cannot be undone.
+    fn overrides(&self) -> (bool, bool) {
+        match self {
+            Self::Up { despite_lint, .. } => (*despite_lint, false),
+            Self::To { despite_lint, forget_irreversible, .. } => (*despite_lint, *forget_irreversible),
+            Self::Down { forget_irreversible, .. } | Self::Reset { forget_irreversible } => {
+                (false, *forget_irreversible)
+            }
+            _ => (false, false),
         }
     }
 }
@@ -280,9 +310,10 @@ async fn run_permitted(
     if let Some(verb) = command.loses_data() {
         context.consent.permit(verb, &place.name())?;
     }
+    let options = options(&command, context)?;
     let mut asked_to_end = pin!(asked_to_end);
     let database = tokio::select! {
-        opened = place.open(&context.options) => opened?,
+        opened = place.open(&options) => opened?,
         signal = &mut asked_to_end => return Err(MigrateError::ended(signal)),
     };
     let outcome = {
@@ -298,17 +329,35 @@ async fn run_permitted(
     outcome
 }
 
+/// How it is run, after what was said for this once. In production nothing is: what is dangerous is allowed in the
+/// migration itself, where others read it.
+fn options(command: &MigrateCommand, context: &Context<'_>) -> Result<Options, MigrateError> {
+    let (despite_lint, forget_irreversible) = command.overrides();
+    for (is_said, flag) in [(despite_lint, "despite-lint"), (forget_irreversible, "forget-irreversible")] {
+        if is_said && context.consent.production {
+            return Err(MigrateError::NotInProduction { flag });
+        }
+    }
+    let options = context.options.clone();
+    Ok(Options {
+        despite_lint: options.despite_lint || despite_lint,
+        forget_irreversible: options.forget_irreversible || forget_irreversible,
+        ..options
+    })
+}
+
 async fn work(command: MigrateCommand, database: &Database, context: &Context<'_>) -> Result<Output, MigrateError> {
     let consent = context.consent;
     let steps = match command {
-        MigrateCommand::Up { number } => up(database, number).await?,
-        MigrateCommand::Down { number } => down(database, Some(number), consent).await?,
-        MigrateCommand::To { version } => to(database, &version, consent).await?,
+        MigrateCommand::Up { number, .. } => up(database, number).await?,
+        MigrateCommand::Down { number, .. } => down(database, Some(number), consent).await?,
+        MigrateCommand::To { version, .. } => to(database, &version, consent).await?,
         MigrateCommand::Fresh => fresh(database, consent).await?,
         MigrateCommand::Refresh => refresh(database, consent).await?,
-        MigrateCommand::Reset => reset(database, consent).await?,
+        MigrateCommand::Reset { .. } => reset(database, consent).await?,
         MigrateCommand::Status => {
-            let (standings, refusals) = (status(database).await?, refusals(database).await?);
+            let (mut standings, refusals) = (status(database).await?, refusals(database).await?);
+            gate::explain(database, &mut standings).await;
             return Ok(Output::Status(Overview { standings, refusals }));
         }
         MigrateCommand::Refusals => return refusals(database).await.map(|all| Output::Refusals(Refusals(all))),
@@ -355,7 +404,8 @@ async fn end(
 ///
 /// # Errors
 ///
-/// If a migration is not what was applied or has no place in the order, or one fails; those before it stay applied.
+/// If a migration is not what was applied or has no place in the order, if the lint finds something in what is pending and
+/// the database is in use, or if one fails; those before it stay applied.
 pub async fn up(database: &Database, number: Option<u32>) -> Result<Vec<Step>, MigrateError> {
     let standings = status(database).await?;
     refuse(&standings, |_| true)?;
@@ -369,7 +419,8 @@ pub async fn up(database: &Database, number: Option<u32>) -> Result<Vec<Step>, M
 ///
 /// # Errors
 ///
-/// If it is not permitted, one is applied that this program does not have, or one fails; those before it stay rolled back.
+/// If it is not permitted, one is applied that this program does not have or cannot be rolled back, or one fails; those
+/// before it stay rolled back.
 pub async fn down(database: &Database, number: Option<u32>, consent: Consent<'_>) -> Result<Vec<Step>, MigrateError> {
     consent.permit("down", database.name())?;
     alone(database, async |runner, steps| go_down(runner, number, steps).await).await
@@ -395,7 +446,8 @@ pub async fn to(database: &Database, version: &str, consent: Consent<'_>) -> Res
     }
     alone(database, async |runner, steps| {
         let Way { down, up } = find().await?;
-        runner.take(Direction::Down, down, steps).await?;
+        gate::judge(database, &up).await?;
+        descend(runner, down, steps).await?;
         runner.take(Direction::Up, up, steps).await
     })
     .await
@@ -512,14 +564,32 @@ async fn go_up(runner: &Runner<'_>, number: Option<u32>, steps: &mut Vec<Step>) 
     let standings = status(runner.database).await?;
     refuse(&standings, |_| true)?;
     runner.adopt(&standings).await.map_err(MigrateError::Lock)?;
-    runner.take(Direction::Up, pending(&standings, number), steps).await
+    let pending = pending(&standings, number);
+    gate::judge(runner.database, &pending).await?;
+    runner.take(Direction::Up, pending, steps).await
 }
 
 async fn go_down(runner: &Runner<'_>, number: Option<u32>, steps: &mut Vec<Step>) -> Result<(), MigrateError> {
     let standings = status(runner.database).await?;
     refuse(&standings, |problem| matches!(problem, Problem::Missing | Problem::Duplicate { .. }))?;
     let applied = names(Status::Applied, &standings).into_iter().rev().collect();
-    runner.take(Direction::Down, first(applied, number), steps).await
+    descend(runner, first(applied, number), steps).await
+}
+
+/// Rolls back these migrations, if all of them can be; what cannot, and is to be forgotten, stays as it is.
+async fn descend(runner: &Runner<'_>, names: Vec<String>, steps: &mut Vec<Step>) -> Result<(), MigrateError> {
+    let forgotten = gate::one_way(runner.database, &names).await?;
+    if forgotten.is_empty() {
+        return runner.take(Direction::Down, names, steps).await;
+    }
+    for name in names {
+        if forgotten.contains(&name) {
+            runner.forget(name, steps).await?;
+        } else {
+            runner.take(Direction::Down, vec![name], steps).await?;
+        }
+    }
+    Ok(())
 }
 
 fn names(status: Status, standings: &[Standing]) -> Vec<String> {
@@ -539,7 +609,7 @@ async fn planned(database: &Database, down: bool, number: Option<u32>) -> Result
     } else {
         (pending(&standings, number), Direction::Up)
     };
-    Ok(plan(&names, direction, database.get_database_backend()).await)
+    Ok(plan::plan_of(database.migrations(), &names, direction, database.get_database_backend()).await)
 }
 
 fn first(mut names: Vec<String>, number: Option<u32>) -> Vec<String> {

@@ -47,22 +47,32 @@ pub fn print_parsed(answer: &clap::Error) -> Exit {
 /// Prints an error: `error: …` a line, and what to do about it; or a JSON object.
 pub fn print_error(error: &CommandError, json: bool) {
     let text = if json {
-        let error = serde_json::json!({
-            "error": {
-                "code": error.code(),
-                "message": error.to_string(),
-                "errors": error.lines(),
-                "advice": error.advice(),
-                "completed": error.completed(),
-            }
+        let mut told = serde_json::json!({
+            "code": error.code(),
+            "message": error.to_string(),
+            "errors": error.lines(),
+            "advice": error.advice(),
+            "completed": error.completed(),
         });
-        format!("{error}\n")
+        if let Some(report) = error.report() {
+            told["lint"] = serde_json::json!(report);
+        }
+        format!("{}\n", serde_json::json!({ "error": told }))
     } else {
         let lines = error.lines().into_iter().map(|line| format!("error: {line}\n"));
-        lines.chain(error.advice().map(|advice| format!("{advice}\n"))).collect()
+        let report = error.report().map(|report| format!("{report}\n"));
+        report.into_iter().chain(lines).chain(error.advice().map(|advice| format!("{advice}\n"))).collect()
     };
     // With nobody to read it there is nothing left to do.
     let _nobody_reads = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Tells programs how far something is that takes long: a line of JSON.
+pub fn print_line(value: &impl Serialize) {
+    if let Ok(line) = serde_json::to_string(value) {
+        // With nobody to read it there is nothing to tell.
+        let _nobody_reads = writeln!(io::stderr().lock(), "{line}");
+    }
 }
 
 /// Asks on a terminal whether to go on; without one, or on anything but a yes, the answer is no.

@@ -213,6 +213,27 @@ impl Value for u32 {
     }
 }
 
+/// How many rows at once; 0 if that is said elsewhere.
+pub(super) struct Rows(pub(super) u32);
+
+impl Value for Rows {
+    fn read(text: &str) -> Result<Self, String> {
+        const MAX: u32 = 100_000;
+        let rows = text.parse().ok().filter(|rows| *rows <= MAX).map(Self);
+        rows.ok_or_else(|| format!("must be a number of rows, 0 to {MAX}"))
+    }
+}
+
+/// A part of a whole.
+pub(super) struct Percent(pub(super) u32);
+
+impl Value for Percent {
+    fn read(text: &str) -> Result<Self, String> {
+        let percent = text.parse().ok().filter(|percent| (1..=100).contains(percent)).map(Self);
+        percent.ok_or_else(|| "must be a percentage, 1 to 100".to_owned())
+    }
+}
+
 impl Value for usize {
     fn read(text: &str) -> Result<Self, String> {
         let number = text.parse().ok().filter(|number| *number > 0);

@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf};
 
 use sea_orm_migration::DbErr;
 
-use super::{Direction, Problem, Step, fault::is_forbidden, grant::GrantError};
+use super::{Direction, Problem, Rows, Step, fault::is_forbidden, grant::GrantError, lint::Report};
 use crate::command::signal::Signal;
 
 /// Why a verb was refused, or failed.
@@ -55,6 +55,21 @@ pub enum MigrateError {
     Refused {
         /// What keeps from going on, by the names of migrations.
         problems: Vec<(String, Problem)>,
+    },
+    #[error("what is pending does not pass the lint, and the database is in use: nothing was run")]
+    Unsafe {
+        /// What was found.
+        report: Box<Report>,
+    },
+    #[error("`--{flag}` is refused in production")]
+    NotInProduction {
+        /// What was said.
+        flag: &'static str,
+    },
+    #[error("{}; nothing was rolled back", irreversible.iter().map(|(name, reason)| format!("{name} cannot be rolled back: {reason}")).collect::<Vec<_>>().join("; "))]
+    Irreversible {
+        /// Why they cannot be rolled back, by the names of migrations.
+        irreversible: Vec<(String, String)>,
     },
     #[error("{name} is not edited: there is nothing to accept")]
     NotEdited { name: String },
@@ -128,6 +143,8 @@ pub struct Cancelled {
     pub name: String,
     /// Whether nothing of it is left.
     pub undone: bool,
+    /// How many rows it has been through, if it changes rows in batches.
+    pub rows: Option<Rows>,
 }
 
 impl MigrateError {
@@ -192,8 +209,11 @@ impl fmt::Display for Stood<'_> {
             write!(f, "{name} was {}, ", direction.done())?;
         }
         match self.cancelled {
-            Some(Cancelled { name, undone: true }) => write!(f, "{name} was undone"),
-            Some(Cancelled { name, undone: false }) => write!(f, "{name} was cancelled, and what it had done stays"),
+            Some(Cancelled { name, undone: true, .. }) => write!(f, "{name} was undone"),
+            Some(Cancelled { name, rows: Some(rows), .. }) => {
+                write!(f, "{name} was cancelled after {rows}, which stay as they are now")
+            }
+            Some(Cancelled { name, .. }) => write!(f, "{name} was cancelled, and what it had done stays"),
             None => f.write_str("nothing was under way"),
         }
     }

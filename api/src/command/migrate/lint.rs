@@ -41,7 +41,7 @@ pub use effect::{Lock, Planned};
 use judge::judge;
 use known::Known;
 pub use lock::Mode;
-pub(super) use record::{Recording, record};
+pub(super) use record::{OneWay, Recording, record};
 pub use rule::{Rule, UnknownRule};
 use statement::{Silencer, Statement, split};
 
@@ -86,7 +86,7 @@ struct Migration {
     name: String,
     up: Source,
     down: Option<Source>,
-    /// Whether it can be taken back, if that can be told.
+    /// Whether it can be taken back, or says why not, if that can be told.
     has_down: Option<bool>,
     /// Why it cannot be run on SQLite.
     sqlite: Option<String>,
@@ -117,18 +117,26 @@ struct Script {
 /// If a file cannot be read.
 pub async fn lint(paths: &[PathBuf]) -> Result<Report, MigrateError> {
     if paths.is_empty() {
-        return Ok(examine(recorded(&Migrator::migrations()).await));
+        return Ok(lint_migrations(&Migrator::migrations()).await);
     }
     let mut migrations = Vec::new();
     for path in paths {
         migrations.extend(file::read(path)?);
     }
-    Ok(examine(migrations))
+    Ok(examine(migrations, |_| true))
 }
 
 /// Judges migrations of Rust, by what they run.
 pub async fn lint_migrations(migrations: &[Box<dyn MigrationTrait>]) -> Report {
-    examine(recorded(migrations).await)
+    examine(recorded(migrations).await, |_| true)
+}
+
+/// Judges those that are pending, on the schema that all others make, by what applying them does. Their way back is not
+/// taken now; that there is none counts.
+pub(super) async fn lint_pending(migrations: &[Box<dyn MigrationTrait>], pending: &[String]) -> Report {
+    let mut report = examine(recorded(migrations).await, |name| pending.iter().any(|one| one == name));
+    report.findings.retain(|finding| finding.direction != Some(Direction::Down));
+    report
 }
 
 /// Judges one piece of SQL, after others that are only known of.
@@ -156,20 +164,22 @@ async fn recorded(migrations: &[Box<dyn MigrationTrait>]) -> Vec<Migration> {
     let mut recorded = Vec::with_capacity(migrations.len());
     for migration in migrations {
         let source = |recording: Recording| {
-            let Recording { statements, in_transaction, failure } = recording;
+            let Recording { statements, in_transaction, failure, .. } = recording;
             (
                 Source { name: migration.name().to_owned(), sends_pieces: true, pieces: statements, in_transaction },
                 failure,
             )
         };
         let (up, up_failure) = source(record(migration.as_ref(), Direction::Up, DbBackend::Postgres).await);
-        let (down, down_failure) = source(record(migration.as_ref(), Direction::Down, DbBackend::Postgres).await);
+        let down = record(migration.as_ref(), Direction::Down, DbBackend::Postgres).await;
+        let is_declared = down.one_way.as_ref().is_some_and(|one_way| one_way.is_declared);
+        let (down, down_failure) = source(down);
         let sqlite = [Direction::Up, Direction::Down].map(|way| record(migration.as_ref(), way, DbBackend::Sqlite));
         let [up_there, down_there] = sqlite;
         let (up_there, down_there) = (up_there.await.failure, down_there.await.failure);
         // What fails everywhere is no matter of SQLite.
         let fails_there = up_there.filter(|_| up_failure.is_none()).or(down_there.filter(|_| down_failure.is_none()));
-        let has_down = Some(down_failure.is_none());
+        let has_down = Some(down_failure.is_none() || is_declared);
         recorded.push(Migration {
             name: migration.name().to_owned(),
             up,
@@ -181,10 +191,12 @@ async fn recorded(migrations: &[Box<dyn MigrationTrait>]) -> Vec<Migration> {
     recorded
 }
 
-fn examine(migrations: Vec<Migration>) -> Report {
-    let (mut report, mut known) = (Report::default(), Known::default());
+/// Only what is about those that count is told.
+fn examine(migrations: Vec<Migration>, counts: impl Fn(&str) -> bool) -> Report {
+    let (mut told, mut untold, mut known) = (Report::default(), Report::default(), Known::default());
     let mut versions: BTreeMap<String, String> = BTreeMap::new();
     for migration in migrations {
+        let report = if counts(&migration.name) { &mut told } else { &mut untold };
         let version: String =
             migration.name.chars().take_while(|letter| !letter.is_alphabetic() || *letter == 'm').collect();
         let version = version.trim_matches(['_', 'm']).to_owned();
@@ -195,7 +207,7 @@ fn examine(migrations: Vec<Migration>) -> Report {
         }
         report.take(migration, &mut known);
     }
-    report
+    told
 }
 
 impl Script {
@@ -238,7 +250,9 @@ impl Report {
             self.about(Rule::M60, &migration, instead);
         }
         if migration.has_down == Some(false) {
-            self.about(Rule::M54, &migration, "a `down` that undoes what `up` does".to_owned());
+            let instead = "a `down` that undoes what `up` does; or, where nothing can, `Err(irreversible(\"…\"))` with the \
+                           reason, which is `-- irreversible because …` in an up.sql";
+            self.about(Rule::M54, &migration, instead.to_owned());
         }
         let Migration { up, down, .. } = migration;
         let way = down.is_some().then_some(Direction::Up);

@@ -59,6 +59,9 @@ pub(super) struct Lock {
     renewal: JoinHandle<()>,
 }
 
+/// The question whether the lock is still held, for those who do not hold it themselves.
+pub(super) struct Fence(Arc<Row>);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// It was last renewed at that time.
@@ -127,6 +130,11 @@ impl Lock {
         Ok(self.row.tables.execute(transaction, FENCE, values).await? > 0)
     }
 
+    /// For what asks as [`fence`](Self::fence) does, in the midst of a migration.
+    pub(super) fn fencer(&self) -> Fence {
+        Fence(Arc::clone(&self.row))
+    }
+
     /// Returns when the lock is held no more. Where a transaction [ends](Self::fence) with the question it is enough to
     /// know when others have it; and on SQLite, where nobody can take it, or renew it, while a statement writes.
     pub(super) async fn lost(&self, is_fenced: bool) {
@@ -149,6 +157,14 @@ impl Lock {
             Ok(Err(error)) => tracing::debug!(%error, "the lock was not released: it runs out"),
             Err(_) => tracing::debug!("the lock was not released in time: it runs out"),
         }
+    }
+}
+
+impl Fence {
+    /// Asks, in a transaction, whether the lock is still held. It stays so until that commits.
+    pub(super) async fn hold(&self, transaction: &impl ConnectionTrait) -> Result<bool, DbErr> {
+        let values = [self.0.holder.as_str().into(), self.0.lease().into()];
+        Ok(self.0.tables.execute(transaction, RENEW, values).await? > 0)
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) enum Action {
     Adopt,
     /// What it is now was said to be what it was.
     Accept,
+    /// It was taken out of the history, and what it had done stays.
+    Forget,
 }
 
 impl Action {
@@ -53,6 +55,7 @@ impl Action {
             Self::Step(direction) => direction.word(),
             Self::Adopt => "adopt",
             Self::Accept => "accept",
+            Self::Forget => "forget",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How migrations are run.
 
+use migration::backfill::BACKFILLS;
 use std::time::Duration;
 
 use migration::{MigrationTrait, Migrator, MigratorTrait, Source, source};
@@ -25,6 +26,17 @@ pub struct Options {
     pub lease: Duration,
     /// How long to wait for another migrator.
     pub wait: Duration,
+    /// How many rows a batch of a backfill has, if it is not as its migration says.
+    pub batch_rows: Option<u32>,
+    /// How much of the time batches are worked on, in percent.
+    pub batch_share: u32,
+    /// Whether it is shown how far a backfill is; it is logged from time to time otherwise.
+    pub shows_progress: bool,
+    /// Whether what is pending is applied in spite of what the lint finds.
+    pub despite_lint: bool,
+    /// Whether, on the way down, what cannot be undone is left as it is and taken out of the history; it is refused
+    /// otherwise.
+    pub forget_irreversible: bool,
     /// The migrations.
     pub program: Program,
 }
@@ -48,6 +60,11 @@ impl Default for Options {
             attempts: 10,
             lease: Duration::from_secs(10),
             wait: Duration::from_secs(600),
+            batch_rows: None,
+            batch_share: 50,
+            shows_progress: false,
+            despite_lint: false,
+            forget_irreversible: false,
             program: Program { migrations: Migrator::migrations, source },
         }
     }
@@ -57,7 +74,7 @@ impl Default for Options {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Accounts {
     /// Those that only migrators write.
-    pub(crate) migrators: [String; 3],
+    pub(crate) migrators: [String; 4],
     /// The one that whoever is refused is added to.
     pub(crate) refusals: String,
 }
@@ -65,7 +82,7 @@ pub(crate) struct Accounts {
 impl Options {
     /// The tables that migrations are kept account of in.
     pub(crate) fn accounts(&self) -> Accounts {
-        let migrators = [self.table.clone(), self.lock_table(), self.log_table()];
+        let migrators = [self.table.clone(), self.lock_table(), self.log_table(), BACKFILLS.to_owned()];
         Accounts { migrators, refusals: self.refusals_table() }
     }
 
@@ -80,8 +97,16 @@ impl Options {
             attempts: migration.attempts,
             lease: migration.lease,
             wait: migration.wait,
+            batch_rows: Some(migration.batch_rows).filter(|rows| *rows > 0),
+            batch_share: migration.batch_share,
             ..Self::default()
         }
+    }
+
+    /// How long to pause after a batch, as a multiple of the time that it took.
+    pub(super) fn pause(&self) -> f64 {
+        let share = f64::from(self.batch_share.clamp(1, 100));
+        (100.0 - share) / share
     }
 
     /// The table with the lock.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use migration::{Migrator, MigratorTrait};
+use migration::{MigrationTrait, Migrator, MigratorTrait};
 use sea_orm_migration::sea_orm::DbBackend;
 use serde::Serialize;
 
@@ -31,17 +31,28 @@ pub struct PlannedStep {
     pub statements: Vec<Planned>,
     /// Why it would fail.
     pub failure: Option<String>,
+    /// Why it cannot be rolled back, so that nothing would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub irreversible: Option<String>,
 }
 
-/// Plans to take the named migrations one way.
+/// Plans to take the named migrations of this program one way.
 ///
 /// Their statements are those that they would run on an empty database: what a migration makes of the rows that it finds
 /// is not foreseen.
 pub async fn plan(names: &[String], direction: Direction, backend: DbBackend) -> Plan {
+    plan_of(&Migrator::migrations(), names, direction, backend).await
+}
+
+pub(super) async fn plan_of(
+    migrations: &[Box<dyn MigrationTrait>],
+    names: &[String],
+    direction: Direction,
+    backend: DbBackend,
+) -> Plan {
     let wanted: BTreeSet<&String> = names.iter().collect();
     let (mut effects, mut steps) = (Effects::default(), Vec::new());
-    let migrations = Migrator::migrations();
-    for migration in &migrations {
+    for migration in migrations {
         effects.begin();
         let is_wanted = direction == Direction::Up && wanted.contains(&migration.name().to_owned());
         // The schema that a step finds is made by those before it, also if they were applied long ago.
@@ -74,12 +85,16 @@ fn step(
     backend: DbBackend,
     planned: Vec<Planned>,
 ) -> PlannedStep {
-    let Recording { statements, in_transaction, failure } = recording;
+    let Recording { statements, in_transaction, failure, one_way } = recording;
     let statements = match backend {
         DbBackend::Sqlite => statements.iter().map(|sql| on_sqlite(sql)).collect(),
         _ => planned,
     };
-    PlannedStep { name: name.to_owned(), direction, in_transaction, statements, failure }
+    let (failure, irreversible) = match one_way {
+        Some(one_way) => (None, Some(one_way.reason)),
+        None => (failure, None),
+    };
+    PlannedStep { name: name.to_owned(), direction, in_transaction, statements, failure, irreversible }
 }
 
 /// A statement of SQLite, which locks its whole file: only what it loses is told.
@@ -92,7 +107,11 @@ fn on_sqlite(sql: &str) -> Planned {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for PlannedStep { name, direction, in_transaction, statements, failure } in &self.steps {
+        for PlannedStep { name, direction, in_transaction, statements, failure, irreversible } in &self.steps {
+            if let Some(reason) = irreversible {
+                writeln!(f, "-- {name} CANNOT BE ROLLED BACK: {reason}")?;
+                continue;
+            }
             let way = if *direction == Direction::Up { "apply" } else { "roll back" };
             let how = if *in_transaction { "in one transaction" } else { "without a transaction" };
             writeln!(f, "-- {way} {name}, {how}")?;
@@ -123,6 +142,9 @@ impl fmt::Display for Plan {
         let statements = self.steps.iter().map(|step| step.statements.len()).sum();
         let losing =
             self.steps.iter().flat_map(|step| &step.statements).filter(|planned| !planned.loses.is_empty()).count();
+        if self.steps.iter().any(|step| step.irreversible.is_some()) {
+            writeln!(f, "-- as one of them cannot be, `migrate down` would roll back none of them")?;
+        }
         write!(
             f,
             "-- {}, {}, {losing} that lose data; nothing was run",

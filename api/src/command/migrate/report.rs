@@ -74,6 +74,30 @@ pub struct Step {
     pub direction: Direction,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
+    /// What came of it.
+    pub status: StepStatus,
+}
+
+/// What came of a step that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepStatus {
+    /// The migration was applied.
+    Applied,
+    /// It was undone.
+    RolledBack,
+    /// It was taken out of the history, and what it had done stays.
+    Forgotten,
+}
+
+impl StepStatus {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::RolledBack => "rolled back",
+            Self::Forgotten => "forgotten",
+        }
+    }
 }
 
 /// The two ways of a migration.
@@ -106,8 +130,8 @@ impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Steps(steps) => {
-                for Step { name, direction, duration_ms } in steps {
-                    writeln!(f, "{:<11}  {name}  ({duration_ms} ms)", direction.done())?;
+                for Step { name, status, duration_ms, direction: _ } in steps {
+                    writeln!(f, "{:<11}  {name}  ({duration_ms} ms)", status.word())?;
                 }
                 match steps.len() {
                     0 => f.write_str("nothing to do"),
@@ -119,7 +143,7 @@ impl fmt::Display for Output {
                 /// How many of them are shown beside the migrations.
                 const FEW: usize = 3;
 
-                for Standing { name, status, problem, record, begun } in standings {
+                for Standing { name, status, problem, record, begun, irreversible } in standings {
                     let status = if *status == Status::Applied { "applied" } else { "pending" };
                     match record {
                         Some(record) => writeln!(f, "{status}  {name}  ({record})")?,
@@ -127,6 +151,9 @@ impl fmt::Display for Output {
                     }
                     if let Some(begun) = begun {
                         writeln!(f, "         {begun}")?;
+                    }
+                    if let Some(reason) = irreversible {
+                        writeln!(f, "         cannot be rolled back: {reason}")?;
                     }
                     if let Some(problem) = problem {
                         writeln!(f, "         {problem}")?;

@@ -3,7 +3,10 @@
 use std::{collections::HashMap, fmt};
 
 use migration::MigrationTrait;
-use sea_orm_migration::sea_orm::{DbBackend, prelude::ChronoDateTimeUtc};
+use sea_orm_migration::{
+    DbErr,
+    sea_orm::{DatabaseConnection, DbBackend, QueryResult, prelude::ChronoDateTimeUtc},
+};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::{
@@ -30,6 +33,9 @@ pub struct Standing {
     /// That it is under way, or was when its migrator ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub begun: Option<Begun>,
+    /// Why it says that it cannot be rolled back; told by the verb `status` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub irreversible: Option<String>,
 }
 
 /// Whether a migration is applied.
@@ -102,6 +108,19 @@ pub struct Begun {
     pub os_user: String,
     /// The machine.
     pub host: String,
+    /// How far it has come, if it changes rows in batches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Rows>,
+}
+
+/// How many rows a migration has been through that changes them in batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Rows {
+    /// Those that it will not look at again.
+    pub done: i64,
+    /// How many there were when it began, as far as the database could tell at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<i64>,
 }
 
 impl Problem {
@@ -158,9 +177,14 @@ impl fmt::Display for Record {
 
 impl fmt::Display for Begun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { direction, is_running, is_partial, started_at, os_user, host } = self;
+        let Self { direction, is_running, is_partial, started_at, os_user, host, rows } = self;
         let way = direction.word();
         write!(f, "{way} by {os_user}@{host} since {started_at}: ")?;
+        match rows {
+            Some(rows) if *is_running => return write!(f, "running, {rows} done"),
+            Some(rows) => return write!(f, "interrupted after {rows}; running it again goes on from there"),
+            None => {}
+        }
         f.write_str(match (is_running, is_partial) {
             (true, _) => "running",
             (false, false) => "interrupted, and nothing of it is left; run it again",
@@ -169,6 +193,41 @@ impl fmt::Display for Begun {
             }
         })
     }
+}
+
+/// `12,000 of about 50,000 rows`.
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let grouped = |count: i64| {
+            let digits = count.to_string();
+            let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned());
+            groups.collect::<Vec<_>>().join(",")
+        };
+        match self.about {
+            Some(about) => write!(f, "{} of about {} rows", grouped(self.done), grouped(about.max(self.done))),
+            None => write!(f, "{} rows", grouped(self.done)),
+        }
+    }
+}
+
+/// How far migrations have come that change rows in batches, by their names and ways.
+async fn all_rows(
+    database: &Database,
+    connection: &DatabaseConnection,
+) -> Result<HashMap<(String, String), Rows>, DbErr> {
+    const ALL: &str = "SELECT migration, action, rows_done, rows_about FROM {backfills}";
+    let rows = database.tables().rows(connection, "{backfills}", ALL).await?;
+    let read = |row: &QueryResult| {
+        let rows = Rows { done: row.try_get("", "rows_done")?, about: row.try_get("", "rows_about")? };
+        Ok(((row.try_get("", "migration")?, row.try_get("", "action")?), rows))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// How far a migration has come that changes rows in batches; asked beside what it does.
+pub(super) async fn rows_of(database: &Database, name: &str, direction: Direction) -> Option<Rows> {
+    let mut rows = all_rows(database, database.beside()).await.ok()?;
+    rows.remove(&(name.to_owned(), direction.word().to_owned()))
 }
 
 /// Whether all that a migration does is undone when a part of it fails: as SeaORM has it.
@@ -191,9 +250,10 @@ pub async fn status(database: &Database) -> Result<Vec<Standing>, MigrateError> 
     }
 }
 
-async fn read(database: &Database) -> Result<Vec<Standing>, sea_orm_migration::DbErr> {
+async fn read(database: &Database) -> Result<Vec<Standing>, DbErr> {
     let holder = lock::holder(database).await?;
     let (history, log) = log::read(database).await?;
+    let rows = all_rows(database, database).await?;
     let applied: HashMap<&str, i64> = history.iter().map(|(version, at)| (version.as_str(), *at)).collect();
     let last: HashMap<&str, &Entry> = log.iter().map(|entry| (entry.version.as_str(), entry)).collect();
     let migrations = database.migrations();
@@ -221,24 +281,30 @@ async fn read(database: &Database) -> Result<Vec<Standing>, sea_orm_migration::D
             }
             _ => None,
         };
+        let begun = begun(&**migration, applied_at.is_some(), holder.as_ref(), entry, database.get_database_backend());
         standings.push(Standing {
             name: name.to_owned(),
             status: if applied_at.is_some() { Status::Applied } else { Status::Pending },
             problem,
             record: record.map(recorded),
-            begun: begun(&**migration, applied_at.is_some(), holder.as_ref(), entry, database.get_database_backend()),
+            begun: begun.map(|begun| {
+                let key = (name.to_owned(), begun.direction.word().to_owned());
+                Begun { rows: rows.get(&key).copied(), ..begun }
+            }),
+            irreversible: None,
         });
     }
     for (name, _) in history.iter().filter(|(name, _)| !names.contains(&name.as_str())) {
         let record = last.get(name.as_str()).map(|entry| recorded(entry));
         let problem = Some(Problem::Missing);
-        standings.push(Standing { name: name.clone(), status: Status::Applied, problem, record, begun: None });
+        let (name, status) = (name.clone(), Status::Applied);
+        standings.push(Standing { name, status, problem, record, begun: None, irreversible: None });
     }
     Ok(standings)
 }
 
 fn is_applied(entry: &&Entry) -> bool {
-    entry.is_done && entry.action != Direction::Down.word()
+    entry.is_done && ![Direction::Down.word(), Action::Forget.word()].contains(&entry.action.as_str())
 }
 
 fn recorded(entry: &Entry) -> Record {
@@ -274,6 +340,7 @@ fn begun(
             started_at: time(holder.since),
             os_user: holder.os_user.clone(),
             host: holder.host.clone(),
+            rows: None,
         });
     }
     let entry = entry.filter(|entry| !entry.is_done)?;
@@ -285,6 +352,7 @@ fn begun(
         started_at: time(entry.started_at),
         os_user: entry.os_user.clone(),
         host: entry.host.clone(),
+        rows: None,
     })
 }
 

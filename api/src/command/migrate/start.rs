@@ -3,11 +3,10 @@
 use std::time::SystemTime;
 
 use domain::{Clock, SystemClock};
-use sea_orm_migration::sea_orm::{ConnectionTrait, Statement};
 
 use super::{
-    Authority, Database, MigrateError, Options, Problem, Standing, Status, connect, connection::Place, problems,
-    refusal, refuse, status, up,
+    Authority, Database, MigrateError, Options, Problem, Standing, Status, connect, connection::Place,
+    gate::holds_tables, problems, refusal, refuse, status, up,
 };
 use crate::{
     command::CommandError,
@@ -27,7 +26,7 @@ pub async fn prepare_schema(config: &Config) -> Result<(), CommandError> {
 
 async fn prepare(config: &Config, database: &Database) -> Result<(), CommandError> {
     // First, because another process that starts may be making both at this moment.
-    let is_foreign = config.database.is_embedded() && has_tables(database).await?;
+    let is_foreign = config.database.is_embedded() && holds_tables(database).await.map_err(MigrateError::History)?;
     let standings = status(database).await?;
     refuse(&standings, |problem| matches!(problem, Problem::Missing | Problem::Duplicate { .. }))?;
     for (name, problem) in problems(&standings) {
@@ -74,15 +73,4 @@ pub(crate) fn may_migrate(config: &Config, standings: &[Standing]) -> bool {
             config.database.is_embedded() && standings.iter().all(|standing| standing.status == Status::Pending)
         }
     }
-}
-
-/// Whether an embedded database without a history holds tables all the same.
-async fn has_tables(database: &Database) -> Result<bool, CommandError> {
-    let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
-               AND name NOT IN ($1, $2, $3, $4) LIMIT 1";
-    let tables = database.tables();
-    let kept = tables.ours().iter().map(String::as_str).chain([tables.history()]).map(Into::into);
-    let statement = Statement::from_sql_and_values(database.get_database_backend(), sql, kept);
-    let found = database.query_one_raw(statement).await.map_err(MigrateError::History)?;
-    Ok(found.is_some())
 }

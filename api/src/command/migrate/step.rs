@@ -2,21 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use migration::MigrationTrait;
+use migration::{MigrationTrait, backfill};
 use sea_orm_migration::{
     DbErr, SchemaManager,
-    sea_orm::{
-        ConnectionTrait, DatabaseTransaction, DbBackend, SqliteTransactionMode, TransactionOptions, TransactionTrait,
-    },
+    sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend},
 };
 
 use super::{
-    Cancelled, Database, Direction, MigrateError, Standing, Status, Step,
+    Cancelled, Database, Direction, MigrateError, Standing, Status, Step, StepStatus,
     checksum::checksum,
     fault,
     lock::Lock,
     log::{self, Action},
-    standing::is_in_transaction,
+    pace::Pacer,
+    standing::{is_in_transaction, rows_of},
 };
 
 /// Why a step was not taken.
@@ -69,9 +68,10 @@ impl Runner<'_> {
             };
             if let Err(fault) = outcome {
                 let completed = std::mem::take(steps);
+                let rows = if undone { None } else { rows_of(self.database, &name, direction).await };
                 return Err(match (self.database.asked_to_end(), fault) {
                     (Some(signal), _) => {
-                        MigrateError::Ended { signal, completed, cancelled: Some(Cancelled { name, undone }) }
+                        MigrateError::Ended { signal, completed, cancelled: Some(Cancelled { name, undone, rows }) }
                     }
                     (None, Fault::Lost | Fault::Stopped) => {
                         self.database.cancel_now().await;
@@ -86,7 +86,11 @@ impl Runner<'_> {
                     }
                 });
             }
-            steps.push(Step { name, direction, duration_ms: millis(start) });
+            let status = match direction {
+                Direction::Up => StepStatus::Applied,
+                Direction::Down => StepStatus::RolledBack,
+            };
+            steps.push(Step { name, direction, duration_ms: millis(start), status });
         }
         match direction {
             Direction::Up => tracing::info!(count, "migrations applied"),
@@ -141,8 +145,17 @@ impl Runner<'_> {
         let (name, tables) = (migration.name(), self.database.tables());
         let action = Action::Step(direction);
         log::write(tables, &**self.database, name, (action, false), self.checksum(name), 0).await?;
-        go(migration, direction, &SchemaManager::new(&**self.database)).await?;
+        let pacer = Pacer::new(name, self.database.options(), self.lock.fencer(), self.database.limit());
+        let schema = SchemaManager::new(&**self.database);
+        let gone = backfill::driven(pacer.clone(), go(migration, direction, &schema)).await;
+        if pacer.is_lost() {
+            return Err(Fault::Lost);
+        }
+        gone?;
         let transaction = self.database.transaction().await?;
+        if pacer.is_engaged() {
+            backfill::forget(&transaction, name).await?;
+        }
         self.conclude(transaction, name, direction, millis(start)).await
     }
 
@@ -189,6 +202,29 @@ impl Runner<'_> {
         self.enter(Action::Adopt, &adopted.collect::<Vec<_>>()).await
     }
 
+    /// Takes a migration out of the history, and leaves what it has done.
+    pub(super) async fn forget(&self, name: String, steps: &mut Vec<Step>) -> Result<(), MigrateError> {
+        let start = Instant::now();
+        let (tables, direction) = (self.database.tables(), Direction::Down);
+        let forgotten = async {
+            let transaction = self.database.transaction().await?;
+            log::write_history(tables, &transaction, &name, direction).await?;
+            log::write(tables, &transaction, &name, (Action::Forget, true), self.checksum(&name), 0).await?;
+            self.commit(transaction).await
+        };
+        match forgotten.await {
+            Ok(()) => {
+                tracing::warn!(name, "a migration is forgotten, and what it had done stays");
+                steps.push(Step { name, direction, duration_ms: millis(start), status: StepStatus::Forgotten });
+                Ok(())
+            }
+            Err(Fault::Database(source)) => {
+                Err(MigrateError::Step { name, direction, completed: std::mem::take(steps), undone: true, source })
+            }
+            Err(Fault::Lost | Fault::Stopped) => Err(MigrateError::LockLost { name, completed: std::mem::take(steps) }),
+        }
+    }
+
     pub(super) async fn enter(&self, action: Action, names: &[&str]) -> Result<(), DbErr> {
         if names.is_empty() {
             return Ok(());
@@ -219,22 +255,29 @@ async fn go(migration: &dyn MigrationTrait, direction: Direction, schema: &Schem
     }
 }
 
+/// Begins a transaction, with limits of its own.
+pub(super) async fn begin(database: &DatabaseConnection, limits: Option<&str>) -> Result<DatabaseTransaction, DbErr> {
+    let transaction = backfill::begin(database).await?;
+    if let Some(limits) = limits {
+        transaction.execute_unprepared(limits).await?;
+    }
+    Ok(transaction)
+}
+
 fn millis(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Database {
-    /// A transaction in which nothing waits or works for ever. Said in it, because behind a pooler the session is not
-    /// ours; and on SQLite it has the right to write from its start, because it could not wait for that later.
+    /// A transaction in which nothing waits or works for ever.
     async fn transaction(&self) -> Result<DatabaseTransaction, DbErr> {
-        let sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
-        let options = TransactionOptions { sqlite_transaction_mode, ..TransactionOptions::default() };
-        let transaction = self.begin_with_options(options).await?;
-        if self.get_database_backend() == DbBackend::Postgres {
-            let limits = self.limits().map(|(name, limit)| format!("SET LOCAL {name} = '{limit}';")).concat();
-            transaction.execute_unprepared(&limits).await?;
-        }
-        Ok(transaction)
+        begin(self, self.limit().as_deref()).await
+    }
+
+    /// What says, in a transaction, how long things may take there: behind a pooler the session is not ours.
+    fn limit(&self) -> Option<String> {
+        let limits = || self.limits().map(|(name, limit)| format!("SET LOCAL {name} = '{limit}';")).concat();
+        (self.get_database_backend() == DbBackend::Postgres).then(limits)
     }
 
     /// Returns when somebody has asked for the end, and a moment later nothing had ended by that its statement was

@@ -2,6 +2,7 @@
 //!
 //! Ours start with an underscore, by which generators of entities know that a table is none of theirs.
 
+use migration::backfill::BACKFILLS;
 use sea_orm_migration::{
     DbErr, SchemaManager,
     sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement, Value},
@@ -49,9 +50,19 @@ impl Tables {
         &self.names[1..]
     }
 
-    /// The name of the history.
-    pub(super) fn history(&self) -> &str {
-        &self.names[0]
+    /// Asks whether there is any table but these.
+    pub(super) fn others(&self) -> Statement {
+        let sql = match self.backend {
+            DbBackend::Sqlite => {
+                "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+                 AND name NOT IN ($1, $2, $3, $4, $5) LIMIT 1"
+            }
+            _ => {
+                "SELECT 1 FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace \
+                 AND relname NOT IN ($1, $2, $3, $4, $5) LIMIT 1"
+            }
+        };
+        self.statement(sql, self.names.iter().map(String::as_str).chain([BACKFILLS]).map(Into::into))
     }
 
     /// A statement about them. The time is the database's, in milliseconds, because machines differ about it.
@@ -64,8 +75,8 @@ impl Tables {
             DbBackend::Sqlite => ("CAST(unixepoch('subsec') * 1000 AS integer)", "CAST(NULL AS text)"),
             _ => ("(extract(epoch FROM clock_timestamp()) * 1000)::bigint", "current_user::text"),
         };
-        let [history, lock, log, refusals] = &self.names;
-        [("{history}", history), ("{lock}", lock), ("{log}", log), ("{refusals}", refusals)]
+        let [history, lock, log, refusals] = self.names.each_ref().map(String::as_str);
+        [("{history}", history), ("{lock}", lock), ("{log}", log), ("{refusals}", refusals), ("{backfills}", BACKFILLS)]
             .into_iter()
             .fold(sql.to_owned(), |sql, (place, name)| sql.replace(place, &format!("\"{name}\"")))
             .replace("{now}", now)

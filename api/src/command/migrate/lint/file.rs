@@ -54,7 +54,8 @@ fn version(folder: &Path) -> Result<Option<Migration>, MigrateError> {
     };
     let Some(up) = source("up")? else { return Ok(None) };
     let down = source("down")?;
-    let has_down = Some(down.is_some());
+    let is_declared = up.pieces.iter().any(|sql| migration::irreversible_because(sql).is_some());
+    let has_down = Some(down.is_some() || is_declared);
     Ok(Some(Migration { name: name(folder), up, down, has_down, sqlite: None }))
 }
 

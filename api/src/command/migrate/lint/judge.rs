@@ -261,10 +261,7 @@ impl Judge<'_> {
                 for table in tables.iter().filter(|table| self.exists(table)).cloned().collect::<Vec<_>>() {
                     self.find(
                         Rule::M42,
-                        format!(
-                            "a backup first, then in batches and outside migrations: {}",
-                            batch("DELETE", &table, "…")
-                        ),
+                        format!("a backup first, then, outside migrations, {}", batch("DELETE", &table, "…")),
                     );
                 }
             }
@@ -554,7 +551,8 @@ impl Judge<'_> {
         if !self.exists(table) {
             return;
         }
-        if *is_bounded {
+        let is_batch = self.script.statements.get(self.at).is_some_and(|statement| statement.is_batch);
+        if *is_bounded || is_batch {
             self.course.changes.push((self.at, change.clone()));
         } else {
             self.find(Rule::M28, batch(verb, table, assignments));
@@ -644,7 +642,10 @@ impl Judge<'_> {
             }
         }
         if !self.script.in_transaction {
-            let steps: Vec<(usize, &Act)> = acts.iter().enumerate().filter(|(_, act)| is_step(act)).collect();
+            // What is done in batches goes on where it was.
+            let resumes = |at: usize| self.script.statements.get(at).is_some_and(|statement| statement.is_batch);
+            let steps = acts.iter().enumerate().filter(|(at, act)| is_step(act) && !resumes(*at));
+            let steps: Vec<(usize, &Act)> = steps.collect();
             for (at, act) in steps.iter().filter(|(_, act)| steps.len() > 1 && !is_repeatable(act)) {
                 let _ = act;
                 self.find_at(
@@ -684,7 +685,7 @@ fn batch(verb: &str, table: &Name, assignments: &str) -> String {
     let change =
         if verb == "DELETE" { format!("DELETE FROM {table}") } else { format!("UPDATE {table} SET {assignments}") };
     format!(
-        "{change} WHERE id IN (SELECT id FROM {table} WHERE id > … AND … ORDER BY id LIMIT 1000), again and again, each in its \
-         own transaction"
+        "in batches, each in its own transaction (`-- batch: {table} by id` over it, or `Backfill` in Rust): {change} WHERE id \
+         BETWEEN $from AND $to"
     )
 }

@@ -10,12 +10,16 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use migration::MigrationTrait;
+use migration::{
+    MigrationTrait,
+    backfill::{self, Driver, Progress},
+};
 use sea_orm_migration::{
     DbErr, SchemaManager,
     sea_orm::{
-        DatabaseConnection, DatabaseConnectionType, DbBackend, ExecResult, MockDatabase, MockDatabaseConnection,
-        MockDatabaseTrait, MockExecResult, QueryResult, Statement, Transaction, Value,
+        DatabaseConnection, DatabaseConnectionType, DatabaseTransaction, DbBackend, ExecResult, MockDatabase,
+        MockDatabaseConnection, MockDatabaseTrait, MockExecResult, QueryResult, Statement, Transaction,
+        TransactionTrait, Value,
     },
 };
 
@@ -30,6 +34,28 @@ pub(crate) struct Recording {
     pub(crate) in_transaction: bool,
     /// Why it did not come to its end.
     pub(crate) failure: Option<String>,
+    /// That it says itself that there is no such way.
+    pub(crate) one_way: Option<OneWay>,
+}
+
+/// That a migration cannot be rolled back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OneWay {
+    /// Why not.
+    pub(crate) reason: String,
+    /// Whether it is meant to be so; its way back was never written otherwise.
+    pub(crate) is_declared: bool,
+}
+
+impl OneWay {
+    /// A migration has nothing else to say by such an error of its own.
+    fn read(error: &DbErr) -> Option<Self> {
+        if let Some(reason) = migration::why_irreversible(error) {
+            return Some(Self { reason: reason.to_owned(), is_declared: true });
+        }
+        let DbErr::Migration(reason) = error else { return None };
+        Some(Self { reason: reason.clone(), is_declared: false })
+    }
 }
 
 /// Runs a migration one way, to see its statements.
@@ -46,19 +72,52 @@ pub(crate) async fn record(migration: &dyn MigrationTrait, direction: Direction,
         }
     };
     // What sea-query cannot say for SQLite, it does not refuse: it panics.
-    let failure = match AssertUnwindSafe(run).catch_unwind().await {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(panic) => Some(said(&*panic)),
+    let run = backfill::driven(Arc::new(Watch), run);
+    let (failure, one_way) = match AssertUnwindSafe(run).catch_unwind().await {
+        Ok(Ok(())) => (None, None),
+        Ok(Err(error)) => (Some(error.to_string()), OneWay::read(&error).filter(|_| direction == Direction::Down)),
+        Err(panic) => (Some(said(&*panic)), None),
     };
     let statements = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
     let in_transaction = migration.use_transaction().unwrap_or(backend == DbBackend::Postgres);
-    Recording { statements, in_transaction, failure }
+    Recording { statements, in_transaction, failure, one_way }
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
+
+/// Lets a backfill show one of its batches.
+struct Watch;
+
+#[async_trait::async_trait]
+impl Driver for Watch {
+    fn engage(&self) -> Result<(), DbErr> {
+        Ok(())
+    }
+
+    async fn begin(&self, database: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+        database.begin().await
+    }
+
+    async fn permit(&self, _: &DatabaseTransaction) -> Result<(), DbErr> {
+        Ok(())
+    }
+
+    fn tell(&self, _: Progress) {}
+
+    fn rows(&self) -> Option<u32> {
+        None
+    }
+
+    fn pause(&self) -> f64 {
+        0.0
+    }
+
+    fn is_recording(&self) -> bool {
+        true
+    }
 }
 
 /// Hears statements, and answers as an empty database.

@@ -16,6 +16,8 @@ pub(crate) struct Statement {
     pub(crate) tokens: Vec<TokenWithSpan>,
     /// Whether it is sent to the database together with others, which run in one transaction then.
     pub(crate) is_sent_with_others: bool,
+    /// Whether it is run for one batch of rows after the other, each in a transaction of its own.
+    pub(crate) is_batch: bool,
     /// What its comments say about the lint.
     pub(crate) allowed: Vec<Silencer>,
 }
@@ -56,18 +58,20 @@ pub(crate) fn split(sql: &str) -> Result<Pieces, Broken> {
     let mut pieces = Pieces::default();
     let mut place = Place::new(sql);
     let (mut tokens, mut allowed) = (Vec::new(), Vec::new());
-    let (mut depth, mut blocks) = (0_u32, 0_u32);
+    let (mut depth, mut blocks, mut is_batch) = (0_u32, 0_u32, false);
     for token in tokens_of(sql)? {
         match &token.token {
             Token::Whitespace(white) => {
                 if let Some(comment) = comment(white) {
                     pieces.outside_transaction |= comment.trim() == "no transaction";
+                    is_batch |= tokens.is_empty() && comment.trim().starts_with("batch:");
                     allowed.extend(Silencer::read(comment, token.span.start.line));
                 }
                 continue;
             }
             Token::SemiColon if depth == 0 && blocks == 0 => {
-                pieces.statements.extend(statement(sql, &mut place, &mut tokens, &mut allowed));
+                let is_batch = std::mem::take(&mut is_batch);
+                pieces.statements.extend(statement(sql, &mut place, &mut tokens, &mut allowed, is_batch));
                 continue;
             }
             Token::LParen => depth += 1,
@@ -81,7 +85,9 @@ pub(crate) fn split(sql: &str) -> Result<Pieces, Broken> {
         }
         tokens.push(token);
     }
-    pieces.statements.extend(statement(sql, &mut place, &mut tokens, &mut allowed));
+    pieces.statements.extend(statement(sql, &mut place, &mut tokens, &mut allowed, is_batch));
+    // Batches have transactions of their own, and so the whole has none.
+    pieces.outside_transaction |= pieces.statements.iter().any(|statement| statement.is_batch);
     pieces.left = allowed;
     Ok(pieces)
 }
@@ -114,6 +120,7 @@ fn statement(
     place: &mut Place<'_>,
     tokens: &mut Vec<TokenWithSpan>,
     allowed: &mut Vec<Silencer>,
+    is_batch: bool,
 ) -> Option<Statement> {
     let (first, last) = (tokens.first()?.span, tokens.last()?.span);
     let (start, end) = (place.of(first.start), place.of(last.end));
@@ -122,6 +129,7 @@ fn statement(
         line: first.start.line,
         tokens: std::mem::take(tokens),
         is_sent_with_others: false,
+        is_batch,
         allowed: std::mem::take(allowed),
     })
 }
