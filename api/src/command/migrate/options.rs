@@ -1,9 +1,8 @@
 //! How migrations are run.
 
-use migration::backfill::BACKFILLS;
 use std::time::Duration;
 
-use migration::{MigrationTrait, Migrator, MigratorTrait, Source, source};
+use migration::{MigrationTrait, Migrator, MigratorTrait, Source, backfill::BACKFILLS, source};
 use sea_orm_migration::sea_orm::DbBackend;
 
 use crate::config::Config;
