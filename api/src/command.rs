@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod config;
+pub mod db;
 pub mod doctor;
 pub mod entity;
 pub mod migrate;
@@ -16,6 +17,7 @@ pub mod serve;
 pub mod signal;
 
 mod error;
+mod scratch;
 
 use std::time::SystemTime;
 
@@ -56,6 +58,9 @@ pub enum Command {
     /// Generate the entities from the migrations
     #[command(subcommand)]
     Entity(entity::EntityCommand),
+    /// The database as a whole
+    #[command(subcommand)]
+    Db(db::DbCommand),
     /// Fill the database with made-up data
     Seed(seed::SeedOptions),
     /// What waits to be delivered to the documents, and what was given up
@@ -106,6 +111,11 @@ pub async fn run(cli: Cli, config: &Config) -> Result<Exit, CommandError> {
             let outcome = entity::run(command).await?;
             output::print(&outcome, json)?;
             Ok(found(outcome.is_success()))
+        }
+        Command::Db(command) => {
+            let options = migrate::Options::of(config);
+            output::print(&db::run(command, config.database.url.reveal(), &options).await?, json)?;
+            Ok(Exit::Done)
         }
         Command::Seed(options) => {
             output::print(&seed::seed(&options, yes, config).await?, json)?;

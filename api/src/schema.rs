@@ -254,6 +254,17 @@ impl Schema {
         self
     }
 
+    /// The same in another place: as if it had been read from a schema of another name.
+    ///
+    /// # Errors
+    /// If the name is one that no name of a schema can be taken for.
+    pub fn moved(&self, from: &str, to: &str) -> Result<Self, DbErr> {
+        let failed = |error: serde_json::Error| DbErr::Json(error.to_string());
+        let text = serde_json::to_string(self).map_err(failed)?;
+        let to = serde_json::to_string(to).map_err(failed)?;
+        serde_json::from_str(&text.replace(from, to.trim_matches('"'))).map_err(failed)
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self == &Self::default()

@@ -1,8 +1,15 @@
 //! Everything in which a schema is not as it should be is named, and nothing else is.
 
-use api::schema::{Schema, differences};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, TransactionTrait};
-use tests::{Backend, on_both};
+use std::time::Duration;
+
+use api::{
+    command::migrate::{
+        Consent, Database, MigrateError, Options, Status, UnknownSchema, baseline, drift, reset, status, to, up,
+    },
+    schema::{Schema, differences},
+};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
+use tests::{Backend, PATIENCE, TestApp, on_both, or_skip, run::LIMIT, within};
 
 /// A change of a migrated database, and how each difference that it makes begins; all of them, in their order.
 type Mutation = (&'static str, &'static [&'static str]);
@@ -521,8 +528,8 @@ async fn each_is_named(database: &DatabaseConnection, mutations: &[Mutation]) {
         assert!(is_expected, "{mutation}\nmakes\n{}\nand not\n{}", found.join("\n"), expected.join("\n"));
         // The other way round, what was added is missing, and what was changed is changed.
         assert_eq!(differences(&after, &before).len(), found.len(), "{mutation}");
-        assert_eq!(differences(&before, &Schema::read(database).await.unwrap()), [], "after {mutation}");
     }
+    assert_eq!(differences(&before, &Schema::read(database).await.unwrap()), []);
 }
 
 async fn nothing_is_named(database: &DatabaseConnection, mutations: &[&str]) {
@@ -556,3 +563,129 @@ on_both!(
         connection.close().await.unwrap();
     }
 );
+
+async fn connect(url: &str) -> Database {
+    api::command::migrate::connect(url, &Options { connect_timeout: PATIENCE, ..Options::default() }).await.unwrap()
+}
+
+/// In what a database is not as its history says.
+async fn found(database: &Database) -> Vec<String> {
+    let drift = drift(database).await.unwrap().unwrap();
+    drift.differences.iter().map(ToString::to_string).collect()
+}
+
+/// What the doctor says of the schema: how it is, and in which words.
+async fn doctor(url: &str) -> (Option<i32>, Vec<(String, String)>) {
+    let output = TestApp::run(&["--json", "doctor"], &[("DATABASE_URL", url)]).await;
+    let json = output.json();
+    let checks = json["checks"].as_array().unwrap().iter().filter(|check| check["check"] == "schema");
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    (output.code(), checks.map(|check| (text(&check["level"]), text(&check["message"]))).collect())
+}
+
+const YES: Consent<'_> = Consent { yes: true, meant: None, production: false, never: false };
+
+on_both!(
+    within Duration::from_secs(120);
+    async fn where_nobody_interfered_nothing_is_found(database: TestDatabase) {
+        let connection = connect(&database.url).await;
+        assert_eq!(found(&connection).await, [""; 0], "made by the library");
+        for version in ["m20261121_000012", "m20261121_000004", "m20261121_000013"] {
+            to(&connection, version, YES).await.unwrap();
+            assert_eq!(found(&connection).await, [""; 0], "at {version}");
+        }
+        reset(&connection, YES).await.unwrap();
+        assert_eq!(drift(&connection).await.unwrap(), None);
+        up(&connection, None).await.unwrap();
+        let mut app = TestApp::start(&database).await;
+        let user = serde_json::json!({"email": "ada@example.org", "name": "Ada"});
+        let answer = app.client().post(app.url("/v1/users")).json(&user).send().await.unwrap();
+        assert_eq!(answer.status(), 201);
+        app.stop().await;
+        connection.execute_unprepared("ANALYZE").await.unwrap();
+        assert_eq!(found(&connection).await, [""; 0], "after the service");
+        connection.close().await;
+        let (code, checks) = doctor(&database.url).await;
+        let as_left = ("ok".to_owned(), "as m20261121_000015_create_outbox left it".to_owned());
+        assert_eq!((code, checks), (Some(0), vec![as_left]));
+    }
+
+    async fn the_doctor_names_each_difference(database: TestDatabase) {
+        let connection = database.connect().await;
+        connection.execute_unprepared("CREATE TABLE strangers (id bigint PRIMARY KEY)").await.unwrap();
+        let added = ("warn".to_owned(), "the table strangers is there and should not be".to_owned());
+        assert_eq!(doctor(&database.url).await, (Some(0), vec![added.clone()]), "harms nobody");
+        let on = if database.backend() == Backend::Postgres { " ON users" } else { "" };
+        let drops = format!("DROP INDEX uq_users_email; DROP TRIGGER cache_users_update{on}");
+        connection.execute_unprepared(&drops).await.unwrap();
+        let missing = |what: &str| ("fail".to_owned(), format!("the {what} of users is missing"));
+        let expected = vec![added, missing("index uq_users_email"), missing("trigger cache_users_update")];
+        assert_eq!(doctor(&database.url).await, (Some(1), expected));
+        connection.close().await.unwrap();
+    }
+
+    async fn a_schema_without_a_history_gets_the_one_that_it_is_of(database: TestDatabase) {
+        let connection = connect(&database.url).await;
+        let has_history = baseline(&connection, "m20261121_000015").await.unwrap_err();
+        assert!(matches!(has_history, MigrateError::HasHistory { .. }), "{has_history}");
+        to(&connection, "m20261121_000014", YES).await.unwrap();
+        let forget = "DROP TABLE seaql_migrations; DROP TABLE _seaql_migrations_log; DROP TABLE _seaql_migrations_lock";
+        connection.execute_unprepared(forget).await.unwrap();
+
+        let before = Schema::read(&*connection).await.unwrap();
+        let other = TestApp::run(&["migrate", "baseline", "m20261121_000015"], &[("DATABASE_URL", &database.url)]).await;
+        assert_eq!(other.code(), Some(2), "{}", other.stderr);
+        for line in ["error: the table outbox is missing", "error: the trigger audit_users_", "Nothing was written"] {
+            assert!(other.stderr.contains(line), "{}", other.stderr);
+        }
+        connection.execute_unprepared("CREATE INDEX ix_users_name ON users (name)").await.unwrap();
+        let drifted = baseline(&connection, "m20261121_000014").await.unwrap_err();
+        let MigrateError::Drifted(drift) = &drifted else { panic!("{drifted}") };
+        let [difference] = &drift.differences[..] else { panic!("{drift:?}") };
+        assert_eq!(difference.to_string(), "the index ix_users_name of users is there and should not be");
+        connection.execute_unprepared("DROP INDEX ix_users_name").await.unwrap();
+        assert_eq!(Schema::read(&*connection).await.unwrap(), before, "something was written");
+
+        let unknown = baseline(&connection, "m20261121_000099").await.unwrap_err();
+        assert!(matches!(unknown, MigrateError::UnknownVersion { .. }), "{unknown}");
+        let marked = baseline(&connection, "m20261121_000014").await.unwrap();
+        assert_eq!(marked.len(), 14);
+        let standings = status(&connection).await.unwrap();
+        assert!(standings[..14].iter().all(|one| one.status == Status::Applied && one.problem.is_none()));
+        assert!(standings[13].record.as_ref().is_some_and(|record| record.is_adopted && record.checksum.is_some()));
+        assert_eq!(up(&connection, None).await.unwrap().len(), 1);
+        assert_eq!(found(&connection).await, [""; 0]);
+        connection.close().await;
+    }
+);
+
+/// A role that cannot create databases tries in a schema of its own, of which nothing is left; one that cannot do that
+/// either is told what it lacks.
+#[test]
+fn what_may_not_be_created_is_done_without() {
+    within(LIMIT, async {
+        let database = or_skip!(tests::database(Backend::Postgres).await);
+        let administration = database.connect().await;
+        let role = format!("modest_{:016x}", rand::random::<u64>());
+        let name = connect(&database.url).await.name().to_owned();
+        let make = format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}");
+        administration.execute_unprepared(&make).await.unwrap();
+        let mut url = url::Url::parse(&database.url).unwrap();
+        url.set_username(&role).unwrap();
+        let modest = connect(url.as_str()).await;
+        let lacks = drift(&modest).await.unwrap_err();
+        assert!(matches!(lacks, MigrateError::UnknownSchema(UnknownSchema::Forbidden(_))), "{lacks}");
+        administration.execute_unprepared(&format!("GRANT CREATE ON DATABASE {name} TO {role}")).await.unwrap();
+        let grants = found(&modest).await;
+        assert!(!grants.is_empty() && grants.iter().all(|found| found.contains(&format!("to {role} is there"))));
+        administration.execute_unprepared("DROP INDEX uq_users_email").await.unwrap();
+        assert!(found(&modest).await.contains(&"the index uq_users_email of users is missing".to_owned()));
+        let schemas = "SELECT 1 FROM pg_namespace WHERE nspname LIKE 'seabed%'";
+        let schemas = Statement::from_string(DbBackend::Postgres, schemas);
+        assert!(administration.query_one_raw(schemas).await.unwrap().is_none());
+        modest.close().await;
+        let remove = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+        administration.execute_unprepared(&remove).await.unwrap();
+        administration.close().await.unwrap();
+    });
+}

@@ -3,6 +3,7 @@
 use std::{error::Error as _, io, net::SocketAddr, process::ExitCode};
 
 use super::{
+    db::DbError,
     entity::EntityError,
     migrate::{MigrateError, Step, is_forbidden},
     signal::Signal,
@@ -19,6 +20,9 @@ pub enum CommandError {
     /// A verb of `migrate`.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// A verb of `db`.
+    #[error(transparent)]
+    Db(#[from] DbError),
     /// A verb of `entity`.
     #[error(transparent)]
     Entity(#[from] EntityError),
@@ -75,7 +79,7 @@ pub enum Exit {
     Done = 0,
     /// It failed, or a check found something.
     Failed = 1,
-    /// It was not understood, or migrations do not pass the lint.
+    /// It was not understood, migrations do not pass the lint, or a schema is not that of a version.
     Usage = 2,
     /// Something that it needs cannot be reached (`EX_UNAVAILABLE`).
     Unavailable = 69,
@@ -111,6 +115,8 @@ impl CommandError {
             Self::Listen { .. } => Exit::Unavailable,
             Self::Domain(error) => exit_of_domain(error),
             Self::Migrate(error) => exit_of_migrate(error),
+            Self::Db(DbError::Migrate(error)) => exit_of_migrate(error),
+            Self::Db(error) => error.exit().unwrap_or(Exit::Failed),
             Self::Entity(error) => exit_of_entity(error),
         }
     }
@@ -143,6 +149,7 @@ impl CommandError {
             Self::Migrate(MigrateError::Refused { problems }) => {
                 problems.iter().map(|(name, problem)| format!("{name} {problem}")).collect()
             }
+            Self::Migrate(MigrateError::Drifted(drift)) => drift.differences.iter().map(ToString::to_string).collect(),
             _ => {
                 let mut line = self.to_string();
                 let mut cause = self.source();
@@ -166,9 +173,13 @@ impl CommandError {
             Self::PendingMigrations { .. } => "Run `seabed migrate up`, or set MIGRATE_ON_START=always.",
             Self::ForeignDatabase => "Name another file in DATABASE_URL.",
             Self::NotConfirmed { .. } => "Add --yes if that is meant.",
+            Self::Migrate(MigrateError::Drifted(_)) => {
+                "Nothing was written: correct the schema, or name the version that it is of."
+            }
             Self::Migrate(MigrateError::Ended { .. }) => "Run it again to go on from there.",
             Self::RefusedInProduction { .. } => "Made-up data is for development: check PROFILE and DATABASE_URL.",
             Self::Listen { .. } => "Set LISTEN to an address of this machine and a free port.",
+            Self::Db(error) => return error.advice(),
             Self::Domain(Error::Unavailable { reason: Unavailable::Authentication, .. }) => {
                 "Check the user, the password and the name of the database in DATABASE_URL."
             }
@@ -213,7 +224,7 @@ fn exit_of_migrate(error: &MigrateError) -> Exit {
             Exit::Permission
         }
         MigrateError::Busy { .. } | MigrateError::Contended { .. } | MigrateError::LockLost { .. } => Exit::Unavailable,
-        MigrateError::UnknownVersion { .. } | MigrateError::Name { .. } => Exit::Usage,
+        MigrateError::UnknownVersion { .. } | MigrateError::Name { .. } | MigrateError::Drifted(_) => Exit::Usage,
         MigrateError::File { .. } => Exit::Io,
         _ => Exit::Failed,
     }

@@ -5,9 +5,11 @@
 //! waits behind a migration; a say in what loses data (see [`Consent`]); and an end that leaves nothing in doubt when
 //! somebody presses Ctrl-C, or the process is gone.
 
+mod baseline;
 mod checksum;
 mod connection;
 mod consent;
+mod drift;
 mod empty;
 mod error;
 mod fault;
@@ -31,9 +33,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub(crate) use connection::name_of;
+pub use baseline::baseline;
 pub use connection::{Database, connect};
+pub(crate) use connection::{file_of, name_of};
 pub use consent::Consent;
+pub use drift::{Drift, UnknownSchema, drift};
 pub use error::{Cancelled, MigrateError};
 pub(crate) use fault::is_forbidden;
 pub use generate::{Generated, generate};
@@ -75,6 +79,11 @@ pub enum MigrateCommand {
     },
     /// List all migrations, whether each is applied, by whom, and what keeps from going on
     Status,
+    /// Take a database without a history, such as from a dump, for one that has all migrations up to a version
+    Baseline {
+        /// Name of the last of them, or the start of it
+        version: String,
+    },
     /// Take the file of a migration that was edited for what was applied
     Accept {
         /// Its name, or the start of it
@@ -121,6 +130,7 @@ impl MigrateCommand {
             | Self::Reset
             | Self::Status
             | Self::Accept { .. }
+            | Self::Baseline { .. }
             | Self::Plan { .. }
             | Self::Lint { .. }
             | Self::Generate { .. } => false,
@@ -139,6 +149,7 @@ impl MigrateCommand {
             | Self::Up { .. }
             | Self::Status
             | Self::Accept { .. }
+            | Self::Baseline { .. }
             | Self::Plan { .. }
             | Self::Lint { .. }
             | Self::Generate { .. } => None,
@@ -236,6 +247,9 @@ async fn work(command: MigrateCommand, database: &Database, context: &Context<'_
         MigrateCommand::Status => return status(database).await.map(Output::Status),
         MigrateCommand::Plan { down, number } => return planned(database, down, number).await.map(Output::Plan),
         MigrateCommand::Lint { paths } => return lint::lint(&paths).await.map(Output::Lint),
+        MigrateCommand::Baseline { version } => {
+            return baseline(database, &version).await.map(|baseline| Output::Baseline { baseline });
+        }
         MigrateCommand::Accept { version } => {
             return accept(database, &version).await.map(|accepted| Output::Accepted { accepted });
         }

@@ -45,6 +45,8 @@ pub(super) enum Action {
     Adopt,
     /// What it is now was said to be what it was.
     Accept,
+    /// The schema was what it makes, however that came to be.
+    Baseline,
 }
 
 impl Action {
@@ -53,6 +55,7 @@ impl Action {
             Self::Step(direction) => direction.word(),
             Self::Adopt => "adopt",
             Self::Accept => "accept",
+            Self::Baseline => "baseline",
         }
     }
 }

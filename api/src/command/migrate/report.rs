@@ -20,6 +20,11 @@ pub enum Output {
         /// Its name.
         accepted: String,
     },
+    /// The migrations that the database was taken to have.
+    Baseline {
+        /// Their names.
+        baseline: Vec<String>,
+    },
     /// What would be done.
     Plan(Plan),
     /// What is dangerous about migrations.
@@ -106,6 +111,10 @@ impl fmt::Display for Output {
                 write!(f, "{} applied, {pending} pending", standings.len() - pending)
             }
             Self::Accepted { accepted } => write!(f, "{accepted} is taken for what was applied"),
+            Self::Baseline { baseline } => {
+                let version = baseline.last().map(String::as_str).unwrap_or_default();
+                write!(f, "the schema is that of {version}: {} migrations are in the history now", baseline.len())
+            }
             Self::Plan(plan) => plan.fmt(f),
             Self::Lint(report) => report.fmt(f),
             Self::Generated(generated) => generated.fmt(f),
