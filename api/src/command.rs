@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod config;
+pub mod db;
 pub mod doctor;
 pub mod entity;
 pub mod generate;
@@ -18,6 +19,7 @@ pub mod serve;
 pub mod signal;
 
 mod error;
+mod scratch;
 
 use std::time::SystemTime;
 
@@ -69,6 +71,9 @@ pub enum Command {
     /// Write what a new noun needs
     #[command(subcommand)]
     Generate(generate::GenerateCommand),
+    /// The database as a whole
+    #[command(subcommand)]
+    Db(db::DbCommand),
     /// Fill the database with made-up data
     Seed(seed::SeedOptions),
     /// What waits to be delivered to the documents, and what was given up
@@ -132,6 +137,11 @@ pub async fn run(cli: Cli, config: &Config) -> Result<Exit, CommandError> {
         Command::Generate(command) => {
             let now = SystemTime::from(SystemClock.now().utc());
             output::print(&generate::run(command, now).await?, json)?;
+            Ok(Exit::Done)
+        }
+        Command::Db(command) => {
+            let options = migrate::Options::of(config);
+            output::print(&db::run(command, config.database.url.reveal(), &options).await?, json)?;
             Ok(Exit::Done)
         }
         Command::Seed(options) => {

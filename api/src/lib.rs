@@ -17,6 +17,7 @@ mod reply;
 mod resource;
 mod revalidate;
 mod route;
+pub mod schema;
 mod server;
 pub mod wiring;
 

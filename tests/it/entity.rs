@@ -94,6 +94,37 @@ async fn a_changed_byte_is_found_and_put_right() {
 }
 
 #[tokio::test]
+async fn every_table_is_described() {
+    let tree = copy_of_entities();
+    let out = tree.path().join("src");
+    let file = out.join("tables.md");
+    let described = fs::read_to_string(&file).unwrap();
+    for (name, _) in contents(&out) {
+        let Some(table) = name.strip_suffix(".rs").filter(|name| !["lib", "prelude"].contains(name)) else { continue };
+        assert!(described.contains(&format!("\n## {table}\n")), "{table}");
+    }
+    for line in [
+        "| [users](#users) | 10 | cached, audited |",
+        "| email | text |  |  |  |",
+        "| avatar | text | null |  |  |",
+        "| version | bigint |  | `1` |  |",
+        "| author_id | uuid |  |  | [users](#users) |",
+        "- uq_users_email: on `lower(email)`, unique",
+        "- uq_subscriptions_user_id: on `user_id`, unique, where `status = 'active'`",
+        "- ck_transfers_amount: `CHECK (amount > 0)`",
+        "- [contents](#contents): author_id to id, on delete restrict",
+        "- audited: who changed what is written into `outbox`, without the values of stripe_customer_id",
+        "- trigger tr_transfers_append_only_update",
+    ] {
+        assert!(described.contains(&format!("{line}\n")), "{line}\n{described}");
+    }
+    fs::write(&file, described.replacen("| avatar |", "| picture |", 1)).unwrap();
+    let found = check(options(None, &out)).await.unwrap();
+    let [difference] = &found.differences[..] else { panic!("{found}") };
+    assert_eq!((difference.file.as_str(), difference.change), ("tables.md", Change::Changed));
+}
+
+#[tokio::test]
 async fn files_of_dropped_tables_are_removed_and_missing_ones_added() {
     let tree = copy_of_entities();
     let out = tree.path().join("src");

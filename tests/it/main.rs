@@ -22,6 +22,7 @@ mod differential;
 mod disk_full;
 mod document_http;
 mod documents;
+mod drift;
 mod durability;
 mod entity;
 mod fixture;

@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeMap, fs, future::pending, time::SystemTime};
 
-use api::command::migrate::{
-    Authority, Consent, Context, Database, Direction, MigrateCommand, MigrateError, Options, Output, Overview, Problem,
-    Standing, Status, Step, StepStatus, down, fresh, generate, refresh, reset, run, status, to, up,
+use api::{
+    command::migrate::{
+        Authority, Consent, Context, Database, Direction, MigrateCommand, MigrateError, Options, Output, Overview,
+        Problem, Standing, Status, Step, StepStatus, down, fresh, generate, refresh, reset, run, status, to, up,
+    },
+    schema::Schema,
 };
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 use tests::{
     PATIENCE,
     app::{Launch, migrator},
@@ -90,46 +93,12 @@ on_empty_databases! {
     the_verbs_of_sea_orm_cli_have_the_same_history
 }
 
-const DUMP_SQLITE: &str = "SELECT type || ' ' || name || ': ' || coalesce(sql, '') AS line FROM sqlite_master \
-     WHERE tbl_name NOT LIKE '%seaql_migrations%' AND tbl_name <> '_backfills' AND name <> 'sqlite_sequence' ORDER BY line";
-
-const DUMP_POSTGRES: &str = "
-    SELECT line FROM (
-        SELECT format('column %s.%s %s%s default %s', c.oid::regclass, a.attname, format_type(a.atttypid, a.atttypmod),
-                      CASE WHEN a.attnotnull THEN ' not null' END, pg_get_expr(d.adbin, d.adrelid)) AS line
-        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND c.relnamespace = 'public'::regnamespace
-        UNION ALL
-        SELECT 'index ' || pg_get_indexdef(i.indexrelid)
-        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relnamespace = 'public'::regnamespace
-        UNION ALL
-        SELECT format('constraint %s on %s %s', conname, conrelid::regclass, pg_get_constraintdef(oid))
-        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
-        UNION ALL
-        SELECT format('view %s %s', oid::regclass, pg_get_viewdef(oid))
-        FROM pg_class WHERE relkind IN ('v', 'm') AND relnamespace = 'public'::regnamespace
-        UNION ALL
-        SELECT 'trigger ' || pg_get_triggerdef(t.oid)
-        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-        WHERE NOT t.tgisinternal AND c.relnamespace = 'public'::regnamespace
-        UNION ALL
-        SELECT CASE prokind WHEN 'a' THEN 'aggregate ' || oid::regprocedure
-                            ELSE 'function ' || pg_get_functiondef(oid) END
-        FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-        UNION ALL
-        SELECT format('type %s %s', oid::regtype, (SELECT string_agg(enumlabel, ' ' ORDER BY enumsortorder)
-                                                   FROM pg_enum WHERE enumtypid = pg_type.oid)) FROM pg_type
-        WHERE typnamespace = 'public'::regnamespace AND typtype IN ('e', 'd')
-    ) lines WHERE line NOT LIKE '%seaql_migrations%' AND line NOT LIKE '%_backfills%' ORDER BY line";
-
-/// The whole schema as text, but for the migrations' own table, and the one that SQLite itself keeps for good once it
-/// has numbered rows.
-pub(crate) async fn dump(database: &DatabaseConnection) -> Vec<String> {
-    let backend = database.get_database_backend();
-    let query = if backend == DbBackend::Sqlite { DUMP_SQLITE } else { DUMP_POSTGRES };
-    let rows = database.query_all_raw(Statement::from_string(backend, query)).await.unwrap();
-    rows.iter().map(|row| row.try_get("", "line").unwrap()).collect()
+/// The whole schema, but for the tables of the migrations.
+pub(crate) async fn dump(database: &DatabaseConnection) -> Schema {
+    Schema::read(database)
+        .await
+        .unwrap()
+        .without_tables(|name| name.contains("seaql_migrations") || name == "_backfills")
 }
 
 async fn has_avatar(database: &DatabaseConnection) -> bool {
@@ -151,7 +120,7 @@ fn names(steps: &[Step]) -> Vec<&str> {
 
 async fn every_migration_leaves_no_trace(_: &str, database: &Database) {
     let mut before = dump(database).await;
-    assert_eq!(before, [""; 0]);
+    assert_eq!(before, Schema::default());
     for name in all(database).await {
         let there = up(database, Some(1)).await.unwrap();
         assert_eq!((names(&there), there[0].direction), (vec![name.as_str()], Direction::Up));
@@ -167,7 +136,7 @@ async fn every_migration_leaves_no_trace(_: &str, database: &Database) {
         before = after;
     }
     down(database, None, YES).await.unwrap();
-    assert_eq!(dump(database).await, [""; 0]);
+    assert_eq!(dump(database).await, Schema::default());
     up(database, None).await.unwrap();
     assert_eq!(dump(database).await, before);
 }
@@ -301,7 +270,7 @@ async fn refresh_and_reset_go_all_the_way(_: &str, database: &Database) {
     assert_eq!(refresh(database, YES).await.unwrap().len(), 2 * count);
     assert_eq!(dump(database).await, schema);
     assert_eq!(reset(database, YES).await.unwrap().len(), count);
-    assert_eq!(dump(database).await, [""; 0]);
+    assert_eq!(dump(database).await, Schema::default());
     assert!(database.execute_unprepared("SELECT * FROM seaql_migrations").await.is_err());
 }
 

@@ -8,9 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::command::migrate::{
-    Consent, Database, MigrateError, Options, Problem, Program, Standing, Status, accept, connect, down, fresh, status,
-    to, up,
+use api::{
+    command::migrate::{
+        Consent, Database, MigrateError, Options, Problem, Program, Standing, Status, accept, connect, down, fresh,
+        status, to, up,
+    },
+    schema::Schema,
 };
 use futures_util::future::join_all;
 use migration::{MigrationTrait, Source, SqlMigration};
@@ -221,7 +224,7 @@ impl Drop for Running {
 }
 
 /// All that there is: the schema and what is in the tables.
-async fn everything(database: &DatabaseConnection) -> (Vec<String>, Vec<String>, Vec<String>) {
+async fn everything(database: &DatabaseConnection) -> (Schema, Vec<String>, Vec<String>) {
     let rows =
         "SELECT CAST(id AS text) || ' ' || batch || ' ' || n || ' ' || CAST(moved AS text) FROM items ORDER BY id";
     let history = "SELECT version FROM seaql_migrations ORDER BY version";

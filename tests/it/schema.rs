@@ -308,14 +308,6 @@ async fn assert_possible(database: &DatabaseConnection, statements: &[&str], exp
     }
 }
 
-/// The schema, without the blanks and quotes by which SQLite's text of a table tells how it came to be.
-async fn shape(database: &DatabaseConnection) -> Vec<String> {
-    let bare = |line: String| line.replace([' ', '"'], "");
-    let mut lines = dump(database).await.into_iter().map(bare).collect::<Vec<_>>();
-    lines.sort();
-    lines
-}
-
 /// The one book that is there all the time.
 async fn book(database: &DatabaseConnection) -> (String, String) {
     let sql = "SELECT title, CAST(year AS text) AS year FROM books WHERE genre = 'poem'";
@@ -328,7 +320,7 @@ on_both!(
     async fn every_step_can_be_taken_and_taken_back(database: TestDatabase) {
         let database = database.connect().await;
         let faust = ("Faust".to_owned(), "1808".to_owned());
-        let mut before = shape(&database).await;
+        let mut before = dump(&database).await;
         for step in STEPS {
             let (possible, impossible) = step.makes_possible_and_impossible();
             let assert_before = async |when: &str| {
@@ -348,14 +340,14 @@ on_both!(
             assert_before("before").await;
             Books::up(&database, Some(1)).await.unwrap();
             assert_after("after").await;
-            let after = shape(&database).await;
+            let after = dump(&database).await;
             assert_ne!(after, before, "{step:?} changes nothing");
             Books::down(&database, Some(1)).await.unwrap();
             assert_before("back before").await;
-            assert_eq!(shape(&database).await, before, "{step:?} leaves something behind");
+            assert_eq!(dump(&database).await, before, "{step:?} leaves something behind");
             Books::up(&database, Some(1)).await.unwrap();
             assert_after("again after").await;
-            assert_eq!(shape(&database).await, after, "{step:?} is another one the second time");
+            assert_eq!(dump(&database).await, after, "{step:?} is another one the second time");
             if *step == CreateTables {
                 database.execute_unprepared(FAUST).await.unwrap();
             }
@@ -366,7 +358,7 @@ on_both!(
         Books::down(&database, Some(STEPS.len() as u32 - 1)).await.unwrap();
         assert_eq!(book(&database).await, faust);
         Books::up(&database, None).await.unwrap();
-        assert_eq!(shape(&database).await, before);
+        assert_eq!(dump(&database).await, before);
         database.close().await.unwrap();
     }
 );

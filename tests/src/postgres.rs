@@ -251,6 +251,15 @@ pub async fn shared() -> Result<Shared, Skip> {
     SHARED.get_or_try_init(find_or_start).await.copied()
 }
 
+/// One of PostgreSQL's own programs, such as `pg_dump`, of the version of the servers.
+pub fn program(name: &str) -> Result<Command, Skip> {
+    let folder = Installation::find()?.folder;
+    // Where links lead from a folder that has the servers' programs only.
+    let real = fs::canonicalize(folder.join("postgres")).ok().and_then(|server| Some(server.parent()?.join(name)));
+    let found = [Some(folder.join(name)), real].into_iter().flatten().find(|program| program.is_file());
+    Ok(Command::new(found.unwrap_or_else(|| name.into())))
+}
+
 /// The name of the database that the others are copied from.
 pub(crate) const TEMPLATE: &str = "template";
 

@@ -22,6 +22,7 @@ use crate::{
         redis_memory::{Eviction, RedisMemory, RedisMemoryOptions},
     },
     config::{CacheUse, Config, Profile},
+    schema::{self, Change, Part},
     wiring,
 };
 
@@ -43,6 +44,9 @@ pub struct Check {
     pub level: Level,
     /// What was found, and what to do about it.
     pub message: String,
+    /// In what the schema is not as it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<schema::Difference>,
 }
 
 /// How something is.
@@ -66,7 +70,7 @@ impl Diagnosis {
 
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Check { store, check, level, message } in &self.checks {
+        for Check { store, check, level, message, difference: _ } in &self.checks {
             let level = match level {
                 Level::Ok => "ok",
                 Level::Warn => "warn",
@@ -101,7 +105,7 @@ const CACHE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Checks {
     fn add(&mut self, store: &'static str, check: &'static str, level: Level, message: impl Into<String>) {
-        self.0.push(Check { store, check, level, message: message.into() });
+        self.0.push(Check { store, check, level, message: message.into(), difference: None });
     }
 
     fn ok(&mut self, store: &'static str, check: &'static str, message: impl Into<String>) {
@@ -160,6 +164,7 @@ async fn examine_database(config: &Config, checks: &mut Checks) {
                 domain::Database::Postgres => examine_postgres(config, &connection, checks).await,
             }
             examine_migrations(config, &connection, checks).await;
+            examine_schema(&connection, checks).await;
             connection.close().await;
         }
         Err(error) => checks.fail("reachable", error),
@@ -167,6 +172,9 @@ async fn examine_database(config: &Config, checks: &mut Checks) {
     examine_outbox(&store, checks).await;
     examine_pool(&store, checks);
     let documents = wiring::documents(config, &store);
+    if config.documents.uri.is_none() {
+        examine_indexes(DOCUMENTS, &*documents, checks).await;
+    }
     examine_documents(&store.clone().with_documents(documents), checks).await;
     store.close().await;
 }
@@ -318,8 +326,14 @@ async fn examine_mongodb(config: &Config, checks: &mut Checks) {
             }
         }
     }
+    examine_indexes(MONGODB, &documents, checks).await;
+    documents.close().await;
+}
+
+/// Whether collections have the indexes that they declare.
+async fn examine_indexes(store: &'static str, documents: &dyn Documents, checks: &mut Checks) {
     match documents.drift(&collections()).await {
-        Ok(differences) if differences.is_empty() => checks.ok(MONGODB, "indexes", "all that are declared"),
+        Ok(differences) if differences.is_empty() => checks.ok(store, "indexes", "all that are declared"),
         Ok(differences) => {
             let differences = differences.iter().map(|Difference { collection, what, how }| {
                 let how = match how {
@@ -329,9 +343,9 @@ async fn examine_mongodb(config: &Config, checks: &mut Checks) {
                 };
                 format!("{collection}.{what} is {how}")
             });
-            checks.warn(MONGODB, "indexes", differences.collect::<Vec<_>>().join(", "));
+            checks.warn(store, "indexes", differences.collect::<Vec<_>>().join(", "));
         }
-        Err(error) => checks.warn(MONGODB, "indexes", format!("cannot be told: {error}")),
+        Err(error) => checks.warn(store, "indexes", format!("cannot be told: {error}")),
     }
     // A server that cannot be asked was told of already.
     let activity = documents.index_activity(&collections()).await.unwrap_or_default();
@@ -340,9 +354,8 @@ async fn examine_mongodb(config: &Config, checks: &mut Checks) {
         unused.map(|IndexActivity { collection, index, since, .. }| format!("{collection}.{index} (since {since})"));
     let unused = unused.collect::<Vec<_>>();
     if !unused.is_empty() {
-        checks.ok(MONGODB, "use of indexes", format!("never used: {}", unused.join(", ")));
+        checks.ok(store, "use of indexes", format!("never used: {}", unused.join(", ")));
     }
-    documents.close().await;
 }
 
 fn ms(duration: Duration) -> String {
@@ -461,5 +474,52 @@ async fn examine_migrations(config: &Config, connection: &Database, checks: &mut
     } else {
         let message = format!("{found}: run `seabed migrate up`, the service does not start without them");
         checks.add(DATABASE, "migrations", Level::Fail, message);
+    }
+}
+
+/// Whether the schema is what its migrations make, however it came to be otherwise.
+async fn examine_schema(connection: &Database, checks: &mut Checks) {
+    let drift = match migrate::drift(connection).await {
+        Ok(Some(drift)) => drift,
+        // What is pending is told of, and there is nothing else.
+        Ok(None) => return,
+        Err(error) => {
+            let reason = CommandError::from(error).lines().join("; ");
+            return checks.warn(DATABASE, "schema", reason);
+        }
+    };
+    if drift.differences.is_empty() {
+        return checks.ok(DATABASE, "schema", format!("as {} left it", drift.version));
+    }
+    for difference in drift.differences {
+        let level = if is_harmless(&difference) { Level::Warn } else { Level::Fail };
+        let (message, difference) = (difference.to_string(), Some(difference));
+        checks.0.push(Check { store: DATABASE, check: "schema", level, message, difference });
+    }
+}
+
+/// Whether it is something of others, which the service takes no notice of.
+fn is_harmless(difference: &schema::Difference) -> bool {
+    match (&difference.change, &difference.part) {
+        (Change::Removed | Change::Changed { .. }, _) => false,
+        (Change::Added, part) => match part {
+            Part::Table(_)
+            | Part::View(_)
+            | Part::Enumeration(_)
+            | Part::Type(_)
+            | Part::Sequence(_)
+            | Part::Function(_)
+            | Part::Index(..)
+            | Part::Grant(..) => true,
+            Part::Column(..)
+            | Part::PrimaryKey(_)
+            | Part::Unique(..)
+            | Part::Check(..)
+            | Part::Constraint(..)
+            | Part::ForeignKey(..)
+            | Part::Trigger(..)
+            | Part::Policy(..)
+            | Part::Option(..) => false,
+        },
     }
 }

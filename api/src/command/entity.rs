@@ -6,17 +6,21 @@
 //! index for unique, and relations come in another order.
 
 mod folder;
+mod foreign;
 mod render;
 mod schema;
 mod scratch;
+mod tables;
 
 use std::{
     error::Error,
     fmt, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use migration::MigrationTrait;
+use sea_orm_codegen::EntityFormat;
 use sea_orm_migration::DbErr;
 use serde::Serialize;
 
@@ -29,6 +33,8 @@ pub enum EntityCommand {
     Refresh(RefreshOptions),
     /// Show what a refresh would change, and fail if that is anything
     Check(RefreshOptions),
+    /// Generate entities for a database that other programs have made
+    Generate(GenerateOptions),
 }
 
 /// Where to generate from, and where to.
@@ -54,6 +60,24 @@ impl fmt::Debug for RefreshOptions {
     }
 }
 
+/// What to generate entities for, and where to.
+#[derive(Clone, clap::Args)]
+pub struct GenerateOptions {
+    /// The database: postgres:// or sqlite://
+    #[arg(long, value_name = "URL")]
+    pub from: String,
+    /// Source folder of a crate of its own
+    #[arg(short, long, value_name = "FOLDER")]
+    pub out: PathBuf,
+}
+
+impl fmt::Debug for GenerateOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from: _, out } = self;
+        f.debug_struct("GenerateOptions").field("from", &"***").field("out", out).finish()
+    }
+}
+
 /// What a command found or did.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
@@ -62,13 +86,32 @@ pub enum Output {
     Refreshed(Report),
     /// The outcome of `entity check`.
     Checked(Check),
+    /// The outcome of `entity generate`.
+    Generated(Generated),
+}
+
+/// What was generated for a database that other programs have made.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Generated {
+    /// What was written.
+    #[serde(flatten)]
+    pub report: Report,
+    /// Tables, and columns as in `orders.total`, for which there is nothing in the entities, each with the reason.
+    pub left_out: Vec<String>,
+}
+
+impl fmt::Display for Generated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.left_out.iter().try_for_each(|left_out| writeln!(f, "left out {left_out}"))?;
+        self.report.fmt(f)
+    }
 }
 
 impl Output {
     /// Whether the process should exit with 0: a check that found a difference should exit with 1.
     pub fn is_success(&self) -> bool {
         match self {
-            Self::Refreshed(_) => true,
+            Self::Refreshed(_) | Self::Generated(_) => true,
             Self::Checked(check) => check.is_clean(),
         }
     }
@@ -79,6 +122,7 @@ impl fmt::Display for Output {
         match self {
             Self::Refreshed(report) => report.fmt(f),
             Self::Checked(check) => check.fmt(f),
+            Self::Generated(generated) => generated.fmt(f),
         }
     }
 }
@@ -209,6 +253,7 @@ pub async fn run(command: EntityCommand) -> Result<Output, EntityError> {
     match command {
         EntityCommand::Refresh(options) => refresh(options).await.map(Output::Refreshed),
         EntityCommand::Check(options) => check(options).await.map(Output::Checked),
+        EntityCommand::Generate(options) => generate_from(options).await.map(Output::Generated),
     }
 }
 
@@ -222,12 +267,26 @@ pub async fn run(command: EntityCommand) -> Result<Output, EntityError> {
 /// If the scratch database cannot be made or migrated, if a column would give different entities on the two databases,
 /// if rustfmt is missing, or if the folder cannot be written or holds a file that was not generated.
 pub async fn refresh(options: RefreshOptions) -> Result<Report, EntityError> {
-    write(&options, generate(&options, None).await?)
+    write(&options.out, &generate(&options, None).await?)
 }
 
-fn write(options: &RefreshOptions, files: render::Files) -> Result<Report, EntityError> {
-    let comparison = folder::compare(&options.out, &files)?;
-    folder::replace(&options.out, &files, &comparison.differences)?;
+/// Generates entities for a database that other programs have made, such as a restored dump. Nothing is asked of it but
+/// that an entity can be written at all.
+///
+/// # Errors
+///
+/// If the database cannot be read, if rustfmt is missing, or if the folder cannot be written or holds a file that was not
+/// generated.
+pub async fn generate_from(options: GenerateOptions) -> Result<Generated, EntityError> {
+    let (tables, left_out) = foreign::discover(&options.from).await?;
+    // Of all formats the one in which relations cannot be called like columns.
+    let files = render::render(tables, EntityFormat::Compact, &options.out).await?;
+    Ok(Generated { report: write(&options.out, &files)?, left_out })
+}
+
+fn write(out: &Path, files: &render::Files) -> Result<Report, EntityError> {
+    let comparison = folder::compare(out, files)?;
+    folder::replace(out, files, &comparison.differences)?;
     let mut report = Report { unchanged: comparison.unchanged, ..Report::default() };
     for Difference { file, change, .. } in comparison.differences {
         match change {
@@ -256,9 +315,9 @@ pub async fn check(options: RefreshOptions) -> Result<Check, EntityError> {
 /// As [`refresh`].
 pub(super) async fn refresh_after(
     options: RefreshOptions,
-    last: Box<dyn MigrationTrait>,
+    last: Arc<dyn MigrationTrait>,
 ) -> Result<Report, EntityError> {
-    write(&options, generate(&options, Some(last)).await?)
+    write(&options.out, &generate(&options, Some(last)).await?)
 }
 
 /// Formats sources as rustfmt formats those in a folder.
@@ -269,7 +328,7 @@ pub(super) async fn refresh_after(
 pub(super) async fn format(sources: &mut [(PathBuf, String)], folder: &Path) -> Result<(), EntityError> {
     let names = 0..sources.len();
     let mut files = names.map(|n| format!("{n}.rs")).zip(sources.iter().map(|(_, text)| text.clone())).collect();
-    render::format(&mut files, folder).await?;
+    render::rustfmt(&mut files, folder).await?;
     for (n, (_, text)) in sources.iter_mut().enumerate() {
         *text = files.remove(&format!("{n}.rs")).unwrap_or_default();
     }
@@ -278,8 +337,11 @@ pub(super) async fn format(sources: &mut [(PathBuf, String)], folder: &Path) -> 
 
 async fn generate(
     options: &RefreshOptions,
-    last: Option<Box<dyn MigrationTrait>>,
+    last: Option<Arc<dyn MigrationTrait>>,
 ) -> Result<render::Files, EntityError> {
-    let tables = scratch::discover(options.database_url.as_deref(), last).await?;
-    render::render(tables, &options.out).await
+    let tables = scratch::discover(options.database_url.as_deref(), last.clone()).await?;
+    let mut files = render::render(tables, EntityFormat::Dense, &options.out).await?;
+    // From SQLite in any case, so that it is the same to the byte.
+    files.insert(tables::DESCRIPTION.to_owned(), tables::describe(&scratch::schema(last).await?));
+    Ok(files)
 }

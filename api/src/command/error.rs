@@ -3,6 +3,7 @@
 use std::{error::Error as _, io, net::SocketAddr, process::ExitCode};
 
 use super::{
+    db::DbError,
     entity::EntityError,
     generate::GenerateError,
     migrate::{GrantError, MigrateError, Step, is_forbidden, lint::Report},
@@ -21,6 +22,9 @@ pub enum CommandError {
     /// A verb of `migrate`.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// A verb of `db`.
+    #[error(transparent)]
+    Db(#[from] DbError),
     /// A verb of `entity`.
     #[error(transparent)]
     Entity(#[from] EntityError),
@@ -89,7 +93,7 @@ pub enum Exit {
     Done = 0,
     /// It failed, or a check found something.
     Failed = 1,
-    /// It was not understood, or migrations do not pass the lint.
+    /// It was not understood, migrations do not pass the lint, or a schema is not that of a version.
     Usage = 2,
     /// Something that it needs cannot be reached (`EX_UNAVAILABLE`).
     Unavailable = 69,
@@ -128,6 +132,8 @@ impl CommandError {
             Self::Listen { .. } => Exit::Unavailable,
             Self::Domain(error) => exit_of_domain(error),
             Self::Migrate(error) => exit_of_migrate(error),
+            Self::Db(DbError::Migrate(error)) => exit_of_migrate(error),
+            Self::Db(error) => error.exit().unwrap_or(Exit::Failed),
             Self::Entity(error) => exit_of_entity(error),
             Self::Generate(error) => exit_of_generate(error),
         }
@@ -173,6 +179,7 @@ impl CommandError {
                 let lines = irreversible.iter().map(|(name, reason)| format!("{name} cannot be rolled back: {reason}"));
                 lines.collect()
             }
+            Self::Migrate(MigrateError::Drifted(drift)) => drift.differences.iter().map(ToString::to_string).collect(),
             _ => {
                 let mut line = self.to_string();
                 let mut cause = self.source();
@@ -214,9 +221,13 @@ impl CommandError {
                  outside production, `migrate fresh` starts anew, and --forget-irreversible takes it out of the history \
                  and leaves what it did."
             }
+            Self::Migrate(MigrateError::Drifted(_)) => {
+                "Nothing was written: correct the schema, or name the version that it is of."
+            }
             Self::Migrate(MigrateError::Ended { .. }) => "Run it again to go on from there.",
             Self::RefusedInProduction { .. } => "Made-up data is for development: check PROFILE and DATABASE_URL.",
             Self::Listen { .. } => "Set LISTEN to an address of this machine and a free port.",
+            Self::Db(error) => return error.advice(),
             Self::Domain(Error::Unavailable { reason: Unavailable::Authentication, .. }) => {
                 "Check the user, the password and the name of the database in DATABASE_URL."
             }
@@ -255,7 +266,10 @@ fn exit_of_migrate(error: &MigrateError) -> Exit {
         },
         error if error.is_refusal() => Exit::Permission,
         MigrateError::Busy { .. } | MigrateError::Contended { .. } | MigrateError::LockLost { .. } => Exit::Unavailable,
-        MigrateError::UnknownVersion { .. } | MigrateError::Name { .. } | MigrateError::Unsafe { .. } => Exit::Usage,
+        MigrateError::UnknownVersion { .. }
+        | MigrateError::Name { .. }
+        | MigrateError::Unsafe { .. }
+        | MigrateError::Drifted(_) => Exit::Usage,
         MigrateError::File { .. } => Exit::Io,
         _ => Exit::Failed,
     }

@@ -10,6 +10,7 @@ mod tree;
 use std::{
     fmt, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -147,7 +148,7 @@ pub async fn record(options: RecordOptions, now: SystemTime) -> Result<Generated
     let written = draft.write()?;
     let options = RefreshOptions { database_url: None, out: tree.path("entity/src") };
     let step = noun.step(migration.name);
-    let refreshed = match entity::refresh_after(options, Box::new(step)).await {
+    let refreshed = match entity::refresh_after(options, Arc::new(step)).await {
         Ok(refreshed) => refreshed,
         Err(error) => {
             written.undo();

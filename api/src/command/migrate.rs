@@ -6,9 +6,11 @@
 //! somebody presses Ctrl-C, or the process is gone.
 
 mod authority;
+mod baseline;
 mod checksum;
 mod connection;
 mod consent;
+mod drift;
 mod empty;
 mod error;
 mod fault;
@@ -37,9 +39,11 @@ use std::{
 };
 
 pub use authority::Authority;
-pub(crate) use connection::name_of;
+pub use baseline::baseline;
 pub use connection::{Database, connect};
+pub(crate) use connection::{file_of, name_of};
 pub use consent::Consent;
+pub use drift::{Drift, UnknownSchema, drift};
 pub use error::{Cancelled, MigrateError};
 pub(crate) use fault::is_forbidden;
 pub use generate::{Generated, generate};
@@ -106,6 +110,11 @@ pub enum MigrateCommand {
         #[arg(long = "for", value_name = "DURATION", default_value = "15m", value_parser = duration)]
         life: Duration,
     },
+    /// Take a database without a history, such as from a dump, for one that has all migrations up to a version
+    Baseline {
+        /// Name of the last of them, or the start of it
+        version: String,
+    },
     /// Take the file of a migration that was edited for what was applied
     Accept {
         /// Its name, or the start of it
@@ -158,6 +167,7 @@ impl MigrateCommand {
             | Self::Refusals
             | Self::Grant { .. }
             | Self::Accept { .. }
+            | Self::Baseline { .. }
             | Self::Plan { .. }
             | Self::Lint { .. }
             | Self::Generate { .. } => false,
@@ -178,6 +188,7 @@ impl MigrateCommand {
             | Self::Refusals
             | Self::Grant { .. }
             | Self::Accept { .. }
+            | Self::Baseline { .. }
             | Self::Plan { .. }
             | Self::Lint { .. }
             | Self::Generate { .. } => None,
@@ -190,6 +201,7 @@ impl MigrateCommand {
             Self::Up { .. } => Some("up"),
             Self::To { .. } => Some("to"),
             Self::Accept { .. } => Some("accept"),
+            Self::Baseline { .. } => Some("baseline"),
             Self::Down { .. } | Self::Fresh | Self::Refresh | Self::Reset { .. } => self.loses_data(),
             Self::Status
             | Self::Refusals
@@ -367,6 +379,9 @@ async fn work(command: MigrateCommand, database: &Database, context: &Context<'_
         }
         MigrateCommand::Plan { down, number } => return planned(database, down, number).await.map(Output::Plan),
         MigrateCommand::Lint { paths } => return lint::lint(&paths).await.map(Output::Lint),
+        MigrateCommand::Baseline { version } => {
+            return baseline(database, &version).await.map(|baseline| Output::Baseline { baseline });
+        }
         MigrateCommand::Accept { version } => {
             return accept(database, &version).await.map(|accepted| Output::Accepted { accepted });
         }

@@ -23,18 +23,22 @@ pub(super) type Files = BTreeMap<String, String>;
 const DIAGRAM: &str = "entities.mermaid";
 
 /// The files of the entity crate in `folder` for these tables. The folder is only looked at for its rustfmt settings.
-pub(super) async fn render(tables: Vec<TableCreateStatement>, folder: &Path) -> Result<Files, EntityError> {
+pub(super) async fn render(
+    tables: Vec<TableCreateStatement>,
+    format: EntityFormat,
+    folder: &Path,
+) -> Result<Files, EntityError> {
     let writer = EntityTransformer::transform(tables).map_err(EntityError::Generate)?;
     let diagram = writer.generate_er_diagram();
     let mut files: Files =
-        writer.generate(&context()).files.into_iter().map(|file| (file.name, file.content)).collect();
-    format(&mut files, folder).await?;
+        writer.generate(&context(format)).files.into_iter().map(|file| (file.name, file.content)).collect();
+    rustfmt(&mut files, folder).await?;
     files.insert(DIAGRAM.to_owned(), diagram);
     Ok(files)
 }
 
-/// Every default of the command line tool, but the dense format and a `lib.rs`.
-fn context() -> EntityWriterContext {
+/// Every default of the command line tool, but the format and a `lib.rs`.
+fn context(format: EntityFormat) -> EntityWriterContext {
     let with_copy_enums = false;
     let schema_name = None;
     let lib = true;
@@ -44,7 +48,7 @@ fn context() -> EntityWriterContext {
     let seaography = false;
     let impl_active_model_behavior = true;
     EntityWriterContext::new(
-        EntityFormat::Dense,
+        format,
         WithPrelude::All,
         WithSerde::None,
         with_copy_enums,
@@ -66,7 +70,7 @@ fn context() -> EntityWriterContext {
 }
 
 /// Formats in a temporary folder, with the settings that rustfmt would find for a file in `folder`.
-pub(super) async fn format(files: &mut Files, folder: &Path) -> Result<(), EntityError> {
+pub(super) async fn rustfmt(files: &mut Files, folder: &Path) -> Result<(), EntityError> {
     let draft = tempfile::tempdir().map_err(|source| EntityError::File { path: std::env::temp_dir(), source })?;
     let mut rustfmt = Command::new("rustfmt");
     if let Some(settings) = rustfmt_settings(folder)? {

@@ -80,13 +80,13 @@ pub(super) async fn read_postgres(pool: &PgPool) -> Result<Vec<TableCreateStatem
     Ok(schema.tables.iter().map(|table| table.write()).collect())
 }
 
-fn is_generated_from(table: &str) -> bool {
+pub(super) fn is_generated_from(table: &str) -> bool {
     table != "seaql_migrations" && !table.starts_with('_') && !table.starts_with("sqlite_")
 }
 
 /// The generator takes every unique index for one on plain columns of all rows, in the order of their making. On
 /// PostgreSQL, partial ones are left out and expressions are not listed; SQLite lists the newest first.
-fn canonicalise_indexes(schema: &mut Schema) {
+pub(super) fn canonicalise_indexes(schema: &mut Schema) {
     schema.indexes.reverse();
     for index in &mut schema.indexes {
         index.columns.retain(|column| !column.is_empty());

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     io,
     ops::Deref,
-    path::Path,
+    path::{Path, PathBuf},
     str::FromStr,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -62,6 +62,17 @@ pub async fn connect(database_url: &str, options: &Options) -> Result<Database, 
 /// If the URL cannot be read or names another kind of database.
 pub(crate) fn name_of(database_url: &str) -> Result<String, MigrateError> {
     Ok(Place::read(database_url)?.name())
+}
+
+/// The file of the database at this address, if it is one.
+///
+/// # Errors
+/// If the URL cannot be read or names another kind of database.
+pub(crate) fn file_of(database_url: &str) -> Result<Option<PathBuf>, MigrateError> {
+    Ok(match Place::read(database_url)? {
+        Place::Server(_) => None,
+        Place::File(options) => Some(options.get_filename().to_path_buf()),
+    })
 }
 
 impl Place {
@@ -205,6 +216,11 @@ impl Database {
 
     pub(super) fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    /// Where its server is, if it has one.
+    pub(super) fn server(&self) -> Option<&PgConnectOptions> {
+        self.server.as_ref()
     }
 
     /// The connection that is free while a migration is under way.

@@ -4,7 +4,9 @@ use std::{fmt, io, path::PathBuf};
 
 use sea_orm_migration::DbErr;
 
-use super::{Direction, Problem, Rows, Step, fault::is_forbidden, grant::GrantError, lint::Report};
+use super::{
+    Direction, Drift, Problem, Rows, Step, UnknownSchema, fault::is_forbidden, grant::GrantError, lint::Report,
+};
 use crate::command::signal::Signal;
 
 /// Why a verb was refused, or failed.
@@ -124,6 +126,12 @@ pub enum MigrateError {
     History(#[source] DbErr),
     #[error("the database could not be emptied; it is as it was")]
     Empty(#[source] DbErr),
+    #[error("the database has a history already, up to {version}: see `migrate status`")]
+    HasHistory { version: String },
+    #[error("the schema is not that of {}", .0.version)]
+    Drifted(Drift),
+    #[error("it cannot be told what the schema should be")]
+    UnknownSchema(#[from] UnknownSchema),
     #[error("{name:?} cannot name a migration: use a-z, 0-9, space, - and _, and at least one letter")]
     Name { name: String },
     #[error("{} has no place for a new {missing}: add it by hand", path.display())]

@@ -47,6 +47,8 @@ pub(super) enum Action {
     Accept,
     /// It was taken out of the history, and what it had done stays.
     Forget,
+    /// The schema was what it makes, however that came to be.
+    Baseline,
 }
 
 impl Action {
@@ -56,6 +58,7 @@ impl Action {
             Self::Adopt => "adopt",
             Self::Accept => "accept",
             Self::Forget => "forget",
+            Self::Baseline => "baseline",
         }
     }
 }

@@ -24,6 +24,11 @@ pub enum Output {
         /// Its name.
         accepted: String,
     },
+    /// The migrations that the database was taken to have.
+    Baseline {
+        /// Their names.
+        baseline: Vec<String>,
+    },
     /// What would be done.
     Plan(Plan),
     /// What is dangerous about migrations.
@@ -168,6 +173,10 @@ impl fmt::Display for Output {
             Self::Accepted { accepted } => write!(f, "{accepted} is taken for what was applied"),
             Self::Refusals(refusals) => refusals.fmt(f),
             Self::Granted(granted) => granted.fmt(f),
+            Self::Baseline { baseline } => {
+                let version = baseline.last().map(String::as_str).unwrap_or_default();
+                write!(f, "the schema is that of {version}: {} migrations are in the history now", baseline.len())
+            }
             Self::Plan(plan) => plan.fmt(f),
             Self::Lint(report) => report.fmt(f),
             Self::Generated(generated) => generated.fmt(f),

@@ -89,7 +89,7 @@ pub struct Record {
     /// The checksum of what it was written as.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checksum: Option<String>,
-    /// Whether another program had applied it, and it was only recorded later, as it was then.
+    /// Whether it came to be applied otherwise, and that was only recorded later, as it was then.
     pub is_adopted: bool,
 }
 
@@ -316,7 +316,7 @@ fn recorded(entry: &Entry) -> Record {
         host: entry.host.clone(),
         program: entry.program.clone(),
         checksum: entry.checksum.clone(),
-        is_adopted: entry.action == Action::Adopt.word(),
+        is_adopted: [Action::Adopt, Action::Baseline].iter().any(|action| entry.action == action.word()),
     }
 }
 

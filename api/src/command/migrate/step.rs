@@ -232,6 +232,9 @@ impl Runner<'_> {
         let transaction = self.database.transaction().await?;
         for name in names {
             let checksum = self.checksum(name);
+            if action == Action::Baseline {
+                log::write_history(self.database.tables(), &transaction, name, Direction::Up).await?;
+            }
             log::write(self.database.tables(), &transaction, name, (action, true), checksum, 0).await?;
         }
         match self.commit(transaction).await {
