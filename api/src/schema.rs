@@ -254,6 +254,18 @@ impl Schema {
         self
     }
 
+    /// The same without what these roles were granted.
+    pub fn without_grants(mut self, is_left_out: impl Fn(&str) -> bool) -> Self {
+        let tables = self.tables.values_mut().map(|table| &mut table.grants);
+        let views = self.views.values_mut().map(|view| &mut view.grants);
+        let sequences = self.sequences.values_mut().map(|sequence| &mut sequence.grants);
+        let functions = self.functions.values_mut().map(|function| &mut function.grants);
+        for grants in tables.chain(views).chain(sequences).chain(functions) {
+            grants.retain(|role, _| !is_left_out(role));
+        }
+        self
+    }
+
     /// The same in another place: as if it had been read from a schema of another name.
     ///
     /// # Errors

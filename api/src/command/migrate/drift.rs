@@ -15,7 +15,10 @@ use serde::Serialize;
 
 use super::{Database, MigrateError, Problem, Status, names, refuse, standing::is_in_transaction, status};
 use crate::{
-    command::scratch::{ScratchError, on_postgres, on_sqlite},
+    command::{
+        roles::Role,
+        scratch::{ScratchError, on_postgres, on_sqlite},
+    },
     schema::{Difference, Schema, differences},
 };
 
@@ -88,6 +91,9 @@ pub async fn drift(database: &Database) -> Result<Option<Drift>, MigrateError> {
 /// What a database is made of, but for what does not count.
 pub(super) async fn present(database: &Database) -> Result<Schema, MigrateError> {
     let schema = Schema::read(&**database).await.map_err(UnknownSchema::Read)?;
+    // What our roles may do is judged where they are made.
+    let roles = Role::ALL.map(|role| role.name(database.name()));
+    let schema = schema.without_grants(|role| roles.iter().any(|ours| ours == role));
     Ok(without_ours(schema, database.tables().history()))
 }
 
