@@ -48,6 +48,7 @@ mod redis;
 mod relation;
 mod replay;
 mod resource;
+mod restore;
 mod retry;
 mod rule;
 mod schema;
