@@ -52,6 +52,7 @@ mod redis;
 mod relation;
 mod replay;
 mod resource;
+mod restore;
 mod retry;
 mod roles;
 mod rule;
