@@ -81,7 +81,7 @@ pub(super) fn domain(noun: &Noun) -> String {
     line(format!("    }}\n    sort: [{sorted}],\n    filter: {model}Filter {{ {filters} }},\n"));
     let references = fields.iter().filter_map(|(field, parent)| Some((field, parent.as_ref()?))).collect::<Vec<_>>();
     if !references.is_empty() {
-        line(format!("    relations: {{\n"));
+        line("    relations: {\n".to_owned());
         for (field, parent) in &references {
             let (stem, parent) = (field.stem(), &parent.model);
             line(format!(
@@ -91,7 +91,7 @@ pub(super) fn domain(noun: &Noun) -> String {
                 field.name,
             ));
         }
-        line(format!("    }},\n"));
+        line("    },\n".to_owned());
     }
     line(format!("}}\n\nnew! {{\n    /// What is needed to make {one}.\n    pub struct New{model} => {model} {{\n"));
     for entry in fields {

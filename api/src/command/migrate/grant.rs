@@ -145,7 +145,7 @@ pub(super) fn program(options: &Options, backend: DbBackend) -> String {
         let source = source.as_ref().map(checksum).unwrap_or_default();
         digest.update(format!("{}\0{source}\n", migration.name()));
     }
-    crate::hex::hex(digest.finalize())
+    hex::encode(digest.finalize())
 }
 
 fn seconds(time: SystemTime) -> u64 {

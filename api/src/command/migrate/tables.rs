@@ -45,6 +45,12 @@ impl Tables {
         }
     }
 
+    /// The name of the history.
+    pub(super) fn history(&self) -> &str {
+        let [history, ..] = &self.names;
+        history
+    }
+
     /// The names of ours, which nothing else may drop.
     pub(super) fn ours(&self) -> &[String] {
         &self.names[1..]
