@@ -292,7 +292,10 @@ async fn nobody_waits_long_behind_a_batch(empty: &Empty) {
     }
 }
 
-fn of(migrations: fn() -> Vec<Box<dyn MigrationTrait>>) -> Options {
+/// Makes migrations.
+type Made = fn() -> Vec<Box<dyn MigrationTrait>>;
+
+fn of(migrations: Made) -> Options {
     Options { program: Program { migrations, source: |_, _| None }, ..Options::default() }
 }
 
@@ -421,7 +424,7 @@ fn what_cannot_be_done_in_batches_is_refused() {
         let MigrateError::Step { source, .. } = up(&database, None).await.unwrap_err() else { panic!() };
         assert!(source.to_string().contains("use_transaction"), "{source}");
         database.close().await;
-        let wrong: [(fn() -> Vec<Box<dyn MigrationTrait>>, &str); 3] = [
+        let wrong: [(Made, &str); 3] = [
             (|| boxed(UNBOUND), "name $from and $to"),
             (|| boxed(HALF_BOUND), "name $from and $to"),
             (|| boxed(TWO), "one migration can change"),
