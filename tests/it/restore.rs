@@ -92,10 +92,15 @@ on_both!(
 
     async fn a_dump_that_breaks_off_leaves_nothing(database: TestDatabase) {
         let target = Target::new(database.backend()).await.unwrap();
-        for broken in [
+        let mut broken = vec![
             "CREATE TABLE a (id bigint); INSERT INTO a VALUES (1); INSERT INTO b VALUES (1);",
             "BEGIN; CREATE TABLE a (id bigint); SELEC",
-        ] {
+        ];
+        if database.backend() == Backend::Sqlite {
+            // What `sqlite3` writes ends with a COMMIT.
+            broken.push("BEGIN; CREATE TABLE a (id bigint);");
+        }
+        for broken in broken {
             let refused = target.restore(&target.dump(broken)).await;
             assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
             assert!(refused.stderr.contains("the database is as it was"), "{}", refused.stderr);
