@@ -564,10 +564,12 @@ fn the_end_of_the_service_ends_its_streams() {
             clients.push(Client::open(&service, "/v1/changes").await);
         }
         let last = service.create("/v1/tags", &json!({ "name": "last" })).await;
+        for client in &mut clients {
+            assert_eq!(client.event().await.unwrap(), event("tag", &last, 1, "written"));
+        }
         service.ask_to_end();
         let start = Instant::now();
         for mut client in clients {
-            assert_eq!(client.event().await.unwrap(), event("tag", &last, 1, "written"));
             assert_eq!(client.event().await, None);
         }
         service.wait().await;

@@ -183,9 +183,9 @@ async fn writes(scene: &Scene) {
         .await;
     scene
         .at("SQL → COMMIT", async {
-            let cut = scene.sql.set(Trap::before("COMMIT", Fault::Cut));
-            scene.post("again").await.expect(201);
-            assert_eq!((cut.sprung(), scene.traces("again").await), (1, ALL));
+            let cut = scene.sql.set(Trap::before("run again", Fault::Cut));
+            scene.post("run again").await.expect(201);
+            assert_eq!((cut.sprung(), scene.traces("run again").await), (1, ALL));
             scene.sql.refuse().await;
             assert_eq!(scene.post("away").await.status, 503);
             scene.sql.forward().await;

@@ -38,8 +38,8 @@ pub(super) struct Parent {
     pub(super) id: String,
     /// Its file, without the ending.
     pub(super) module: String,
-    /// Whether its test says how one is made; all that came with the workspace are made by `resource`.
-    pub(super) has_body: bool,
+    /// Whether its own test says how one is made; how those that came with the workspace are, `resource` says.
+    pub(super) says_how: bool,
 }
 
 impl Parents {
@@ -51,8 +51,8 @@ impl Parents {
                 let id = format!("{model}Id");
                 let has_id = text.contains(&format!("pub type {id} "));
                 let id = if has_id { id } else { format!("Id<{model}>") };
-                let has_body = tree.contains(&format!("tests/it/{module}.rs"), "pub(crate) async fn body(");
-                let parent = Parent { model: model.to_owned(), id, module: module.clone(), has_body };
+                let says_how = tree.contains(&format!("tests/it/{module}.rs"), "pub(crate) async fn valid(");
+                let parent = Parent { model: model.to_owned(), id, module: module.clone(), says_how };
                 parents.insert(table.to_owned(), parent);
             }
         }
@@ -109,14 +109,14 @@ impl Noun {
             }
             seen.push(&field.name);
         }
-        if fields.iter().all(|field| field.parent().is_some()) {
-            return Err(GenerateError::NothingToChange);
-        }
         let fields = fields.into_iter().map(|field| {
             let parent = field.parent().map(|table| parents.find(table)).transpose()?.cloned();
             Ok((field, parent))
         });
-        let fields = fields.collect::<Result<_, GenerateError>>()?;
+        let fields = fields.collect::<Result<Vec<_>, GenerateError>>()?;
+        if fields.iter().all(|(_, parent)| parent.is_some()) {
+            return Err(GenerateError::NothingToChange);
+        }
         let model = name.split('_').map(capitalised).collect();
         Ok(Self { name: name.to_owned(), model, words: name.replace('_', " "), table, fields })
     }

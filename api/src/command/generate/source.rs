@@ -127,8 +127,8 @@ pub(super) fn test(noun: &Noun) -> String {
                 let (stem, segment) = (field.stem(), table.replace('_', "-"));
                 // Two of them must not be equal in what is unique.
                 let number = if n == 0 { "n".to_owned() } else { format!("n + {}", n * 1_000) };
-                let body = match parent.has_body {
-                    true => format!("crate::{}::body(service, {number})", parent.module),
+                let body = match parent.says_how {
+                    true => format!("crate::{}::valid(service, {number})", parent.module),
                     false => format!("crate::resource::body(service, \"/v1/{segment}\", {number})"),
                 };
                 // What is made on the way there needs names of its own, and a future of known size.
@@ -171,7 +171,7 @@ use tests::on_both;
 use crate::http::Service;
 
 /// A valid body, with all that it refers to in place.
-pub(crate) async fn body({service}: &Service, {number}: usize) -> Value {{
+pub(crate) async fn valid({service}: &Service, {number}: usize) -> Value {{
 {parents}    json!({{
 {values}    }})
 }}
@@ -179,7 +179,7 @@ pub(crate) async fn body({service}: &Service, {number}: usize) -> Value {{
 on_both!(
     async fn {article}_{name}_is_made_changed_and_deleted(database: TestDatabase) {{
         let service = Service::start(&database).await;
-        let made = service.create("{path}", &body(&service, 1).await).await;
+        let made = service.create("{path}", &valid(&service, 1).await).await;
         let path = format!("{path}/{{}}", made["id"].as_str().unwrap());
         assert_eq!(service.get(&path).await.expect(200), made);
         let changed = service.patch(&path, 1, &json!({{ "{column}": {value} }})).await.expect(200);
