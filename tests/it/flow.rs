@@ -101,8 +101,8 @@ impl Scene {
         Traces { rows: self.rows(name).await, entries, logged }
     }
 
-    /// A request of which not all is sent, or whose answer nobody waits for.
-    async fn send_and_leave(&self, name: &str, is_whole: bool) {
+    /// Sends a request, or not all of it, and reads no answer.
+    async fn send(&self, name: &str, is_whole: bool) -> Raw {
         let mut connection = Raw::to(self.app.address()).await;
         let body = json!({ "name": name }).to_string();
         let length = body.len() + usize::from(!is_whole);
@@ -111,6 +111,7 @@ impl Scene {
              content-length: {length}\r\n\r\n{body}"
         );
         connection.send(head).await;
+        connection
     }
 }
 
@@ -163,7 +164,7 @@ fn whichever_arrow_breaks_what_is_there_is_what_the_picture_says() {
 async fn writes(scene: &Scene) {
     scene
         .at("request → check", async {
-            scene.send_and_leave("half", false).await;
+            drop(scene.send("half", false).await);
             assert_eq!(scene.traces("half").await, NOTHING);
         })
         .await;
@@ -220,9 +221,10 @@ async fn writes(scene: &Scene) {
         .await;
     scene
         .at("answer → client", async {
-            scene.send_and_leave("unheard", true).await;
+            let unread = scene.send("unheard", true).await;
             let there = async || (scene.rows("unheard").await == 1).then_some(());
             eventually("it is there", PATIENCE, there).await;
+            drop(unread);
             let again = scene.post_with_key("unheard").await.expect(201);
             assert_eq!(again["name"], "unheard");
             assert_eq!(scene.traces("unheard").await, ALL);
