@@ -23,8 +23,8 @@ use crate::{
     config::{self, Address, CacheUse, Config, LogFormat, MigrateOnStart, Profile},
 };
 
-/// What says in many lines of every migration what is said here in one; what `LOG` says of it comes later, and wins.
-const QUIET: &str = "sea_orm_migration=warn,sqlx::postgres::notice=warn";
+/// What says in many lines of every migration or entity what is said here in one; what `LOG` says of it comes later, and wins.
+const QUIET: &str = "sea_orm_migration=warn,sea_orm_codegen=warn,sqlx::postgres::notice=warn";
 
 /// Lets events be logged to standard error from now on. A second call changes nothing.
 pub fn log(config: &Config) {

@@ -19,6 +19,9 @@ pub mod backfill;
 mod concurrent;
 pub mod convention;
 mod history;
+mod one_way;
+mod statements;
+
 mod m20261121_000001_create_users;
 mod m20261121_000002_create_profiles;
 mod m20261121_000003_create_settings;
@@ -34,8 +37,6 @@ mod m20261121_000012_add_avatar_to_users;
 mod m20261121_000013_create_cache_outbox;
 mod m20261121_000014_create_documents;
 mod m20261121_000015_create_outbox;
-mod one_way;
-mod statements;
 
 /// All migrations, in their order.
 #[derive(Debug, Clone, Copy)]

@@ -76,7 +76,7 @@ impl fmt::Display for Diagnosis {
                 Level::Warn => "warn",
                 Level::Fail => "fail",
             };
-            writeln!(f, "{level:<4}  {store:<8}  {check:<10}  {message}")?;
+            writeln!(f, "{level:<4}  {store:<9}  {check:<10}  {message}")?;
         }
         Ok(())
     }

@@ -119,14 +119,16 @@ pub(super) fn test(noun: &Noun) -> String {
     let mut parents = String::new();
     let mut values = String::new();
     let mut uses_number = false;
-    for (n, (field, parent)) in fields.iter().enumerate() {
+    let mut references = 0;
+    for (field, parent) in fields {
         let (column, words) = (&field.name, field.name.replace('_', " "));
         uses_number |= matches!(field.kind, Kind::Text | Kind::Integer | Kind::Reference(_));
         let value = match (&field.kind, parent) {
             (Kind::Reference(table), Some(parent)) => {
                 let (stem, segment) = (field.stem(), table.replace('_', "-"));
                 // Two of them must not be equal in what is unique.
-                let number = if n == 0 { "n".to_owned() } else { format!("n + {}", n * 1_000) };
+                let number = if references == 0 { "n".to_owned() } else { format!("n + {}", references * 1_000) };
+                references += 1;
                 let body = match parent.says_how {
                     true => format!("crate::{}::valid(service, {number})", parent.module),
                     false => format!("crate::resource::body(service, \"/v1/{segment}\", {number})"),
