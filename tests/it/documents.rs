@@ -5,6 +5,10 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use api::adapter::{
+    mongo_connection::{MongoConnection, MongoOptions},
+    mongo_documents::MongoDocuments,
+};
 use domain::{
     BirthChart, BirthData, Day, Error, Event, Id, Level, LogEntry, PlanetaryInsight, Position, SqlDocuments, Timestamp,
     TimingRecommendation, User, Window, active_users_per,
@@ -19,7 +23,7 @@ use schemars::JsonSchema;
 use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tests::{TestDatabase, on_both, run::LIMIT, within};
+use tests::{Backend, PATIENCE, TestApp, TestDatabase, eventually, mongo, on_both, or_skip, run::LIMIT, within};
 use uuid::Uuid;
 use validator::Validate;
 
@@ -118,6 +122,42 @@ impl Documented for Note {
     }
 }
 
+async fn older_versions_are_read_in_this_one(documents: &DocumentStore) {
+    documents.port().prepare(&[Note::collection()]).await.unwrap();
+    let ids = [1, 2, 3].map(Uuid::from_u128);
+    let old = ids.map(|id| {
+        let old = json!({ID: id, "_schema": 1, "_version": 4, "name": format!("note {id}"), "extra": "kept"});
+        read::<Document>(old)
+    });
+    for outcome in documents.port().insert(Note::collection(), old.into()).await.unwrap() {
+        outcome.unwrap();
+    }
+    let id = Id::<Note>::new(ids[0]);
+    let found = documents.find(id).await.unwrap();
+    assert_eq!((found.version, &found.document), (4, &Note { title: format!("note {}", ids[0]), stars: 0 }));
+    let changed = documents.update(id, 4, &Note::STARS.inc(3)).await.unwrap();
+    assert_eq!((changed.version, changed.stars), (5, 3));
+    let query = Query { filter: domain::document::Filter::id(ids[0].to_string()), ..Query::default() };
+    let raw = documents.port().find(Note::collection(), &query).await.unwrap().remove(0);
+    assert_eq!((&raw["_schema"], raw.get("name"), &raw["title"]), (&json!(2), None, &json!(changed.title)));
+    // What changes all of them knows all of them.
+    assert_eq!(documents.update_all(&Typed::everything(), Note::STARS.inc(1)).await.unwrap(), 3);
+    let stars = documents.list(Note::STARS.exists().query().sort(Note::STARS.descending())).await.unwrap();
+    assert_eq!(stars.documents.iter().map(|note| note.stars).collect::<Vec<_>>(), [4, 1, 1]);
+    assert_eq!(documents.upgrade_all::<Note>().await.unwrap(), 0);
+}
+
+#[test]
+fn what_was_written_in_an_older_version_is_read_in_this_one_from_mongo() {
+    within(LIMIT, async {
+        let server = or_skip!(mongo::shared().await);
+        let store = store(&tests::database(Backend::Sqlite).await.unwrap()).await;
+        let connection = MongoConnection::new(MongoOptions::new(server.uri(&server.new_database())));
+        let documents = DocumentStore::new(Arc::new(MongoDocuments::new(connection)), &store);
+        older_versions_are_read_in_this_one(&documents).await;
+    });
+}
+
 on_both!(
     async fn a_document_is_made_found_changed_and_deleted(database: TestDatabase) {
         let documents = documents(&database).await;
@@ -172,29 +212,21 @@ on_both!(
     }
 
     async fn what_was_written_in_an_older_version_is_read_in_this_one(database: TestDatabase) {
+        older_versions_are_read_in_this_one(&documents(&database).await).await;
+    }
+
+    /// By the service itself, while it runs.
+    async fn what_has_expired_vanishes(database: TestDatabase) {
         let documents = documents(&database).await;
-        documents.port().prepare(&[Note::collection()]).await.unwrap();
-        let ids = [1, 2, 3].map(Uuid::from_u128);
-        let old = ids.map(|id| {
-            let old = json!({ID: id, "_schema": 1, "_version": 4, "name": format!("note {id}"), "extra": "kept"});
-            read::<Document>(old)
+        let now = Timestamp::new(chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()));
+        let kept = documents.insert(LogEntry { timestamp: now, ..entry("2020-01-01T00:00:00Z", None, "/new") }).await;
+        documents.insert(entry("2020-01-01T00:00:00Z", None, "/old")).await.unwrap();
+        let _app = TestApp::start(&database).await;
+        let left = eventually("it vanishes", PATIENCE, async || {
+            let left = documents.list(Typed::<LogEntry, _>::everything().query()).await.unwrap().documents;
+            (left.len() == 1).then_some(left)
         });
-        for outcome in documents.port().insert(Note::collection(), old.into()).await.unwrap() {
-            outcome.unwrap();
-        }
-        let id = Id::<Note>::new(ids[0]);
-        let found = documents.find(id).await.unwrap();
-        assert_eq!((found.version, &found.document), (4, &Note { title: format!("note {}", ids[0]), stars: 0 }));
-        let changed = documents.update(id, 4, &Note::STARS.inc(3)).await.unwrap();
-        assert_eq!((changed.version, changed.stars), (5, 3));
-        let query = Query { filter: domain::document::Filter::id(ids[0].to_string()), ..Query::default() };
-        let raw = documents.port().find(Note::collection(), &query).await.unwrap().remove(0);
-        assert_eq!((&raw["_schema"], raw.get("name"), &raw["title"]), (&json!(2), None, &json!(changed.title)));
-        // What changes all of them knows all of them.
-        assert_eq!(documents.update_all(&Typed::everything(), Note::STARS.inc(1)).await.unwrap(), 3);
-        let stars = documents.list(Note::STARS.exists().query().sort(Note::STARS.descending())).await.unwrap();
-        assert_eq!(stars.documents.iter().map(|note| note.stars).collect::<Vec<_>>(), [4, 1, 1]);
-        assert_eq!(documents.upgrade_all::<Note>().await.unwrap(), 0);
+        assert_eq!(left.await[0].id, kept.unwrap().id);
     }
 
     async fn pages_lead_from_one_to_the_next(database: TestDatabase) {
