@@ -2,7 +2,7 @@
 //!
 //! The owner has the schema and migrates; the service writes rows and changes no schema; one role reads, and one makes
 //! backups. `create` makes them, and puts right what is not so; `check` looks. What a migration makes gets its privileges
-//! when it is made (see [`settle_after_migrating`]).
+//! when it is made (see `settle_after_migrating`).
 
 mod catalogue;
 mod create;
