@@ -126,7 +126,7 @@ fn the_service_encrypts_as_db_ssl_says() {
         for (ssl, root) in [("false", authority.root()), ("verify-full", Authority::new().root())] {
             let doctor = launch(ssl, &root).run(&["doctor"]).await;
             assert_eq!(doctor.code(), Some(1), "{doctor:?}");
-            assert!(doctor.stdout.contains("fail  database  reachable"), "{doctor:?}");
+            assert!(doctor.stdout.contains("fail  database   reachable"), "{doctor:?}");
         }
     });
 }

@@ -64,7 +64,7 @@ fn case_56_an_unreachable_database_ends_with_69_within_the_timeout() {
         }
         let output = TestApp::run(&["doctor"], &environment).await;
         assert_eq!(output.code(), Some(1));
-        assert!(output.stdout.contains("fail  database  reachable"), "{}", output.stdout);
+        assert!(output.stdout.contains("fail  database   reachable"), "{}", output.stdout);
     });
 }
 
