@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -23,7 +23,8 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::{
-    Authority, Signal, Skip, process,
+    Authority, Signal, Skip,
+    process::{self, Running},
     run::{self, Run},
     wait::{self, PATIENCE},
 };
@@ -53,7 +54,7 @@ const HARNESS: (&str, &str) = ("harness", "any");
 #[derive(Debug)]
 pub struct Mongo {
     server: Server,
-    process: Option<Child>,
+    process: Running,
     _folder: TempDir,
 }
 
@@ -132,7 +133,7 @@ impl Mongo {
         let folder = Run::current().new_folder("mongo-");
         let mut server = Server::new(program, folder.path());
         prepare(&mut server);
-        let mut mongo = Self { server, process: None, _folder: folder };
+        let mut mongo = Self { server, process: Running::default(), _folder: folder };
         for _ in 0..ATTEMPTS {
             if mongo.is_ready().await {
                 mongo.server.introduce().await;
@@ -198,18 +199,17 @@ impl Mongo {
 
     /// Starts it again, on the same port and with its data, and waits until it takes writes.
     pub async fn start(&mut self) {
-        assert!(self.process.is_none(), "it runs already");
         assert!(self.is_ready().await, "MongoDB did not start again:\n{}", self.log());
     }
 
     /// Stops it in good order.
     pub async fn stop(&mut self) {
-        self.end(Signal::TERM);
+        self.process.end(Signal::TERM);
     }
 
     /// Kills it, as when the machine loses its power.
     pub async fn kill(&mut self) {
-        self.end(Signal::KILL);
+        self.process.end(Signal::KILL);
     }
 
     /// [`kill`](Self::kill) and [`start`](Self::start).
@@ -220,12 +220,12 @@ impl Mongo {
 
     /// Pauses it: connections stay, or are even accepted by the kernel, and nobody answers.
     pub fn pause(&self) {
-        self.signal(Signal::STOP);
+        self.process.signal(Signal::STOP);
     }
 
     /// Ends a [`pause`](Self::pause).
     pub fn resume(&self) {
-        self.signal(Signal::CONT);
+        self.process.signal(Signal::CONT);
     }
 
     /// What it has logged since it was started.
@@ -237,30 +237,18 @@ impl Mongo {
         let log = File::create(self.server.folder.join("log")).unwrap();
         let mut command = self.server.command();
         command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let process = self.process.insert(process::spawn(command).unwrap());
-        let ready = self.server.is_ready(|| process.try_wait().is_ok_and(|status| status.is_none())).await;
+        self.process.start(command);
+        let ready = self.server.is_ready(|| self.process.is_running()).await;
         if !ready {
-            self.end(Signal::KILL);
+            self.process.end(Signal::KILL);
         }
         ready
-    }
-
-    fn signal(&self, signal: Signal) {
-        process::signal(self.process.as_ref().expect("the server runs").id(), signal);
-    }
-
-    fn end(&mut self, signal: Signal) {
-        if let Some(mut process) = self.process.take() {
-            process::signal(process.id(), signal);
-            process::signal(process.id(), Signal::CONT);
-            process::end(&mut process, PATIENCE).unwrap();
-        }
     }
 }
 
 impl Drop for Mongo {
     fn drop(&mut self) {
-        self.end(Signal::KILL);
+        self.process.end(Signal::KILL);
     }
 }
 

@@ -4,14 +4,14 @@ use std::{
     fs::{self, File},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use tempfile::TempDir;
 
 use crate::{
     Signal, Skip,
-    process::{self, User},
+    process::{self, Running, User},
     proxy,
     run::{self, Run},
     wait::{self, PATIENCE},
@@ -40,7 +40,7 @@ pub struct PgBouncer {
     server: SocketAddr,
     settings: Vec<String>,
     address: SocketAddr,
-    process: Option<Child>,
+    process: Running,
     folder: TempDir,
 }
 
@@ -56,7 +56,8 @@ impl PgBouncer {
         let user = User::of_servers()?;
         let settings = SETTINGS.iter().chain(settings).map(|&setting| setting.to_owned()).collect();
         let folder = Run::current().new_folder("pgbouncer-");
-        let mut pooler = Self { program, user, server, settings, address: free_address(), process: None, folder };
+        let mut pooler =
+            Self { program, user, server, settings, address: free_address(), process: Running::default(), folder };
         for _ in 0..ATTEMPTS {
             if pooler.listens().await {
                 return Ok(pooler);
@@ -78,13 +79,12 @@ impl PgBouncer {
 
     /// Starts it again, on the same port, and waits until it listens.
     pub async fn start(&mut self) {
-        assert!(self.process.is_none(), "it runs already");
         assert!(self.listens().await, "PgBouncer did not start again:\n{}", self.log());
     }
 
     /// Kills it: all connections through it are gone, and the server undoes what they had not committed.
     pub async fn kill(&mut self) {
-        self.end(Signal::KILL);
+        self.process.end(Signal::KILL);
     }
 
     /// What it has logged since it was started.
@@ -96,12 +96,12 @@ impl PgBouncer {
         self.spawn();
         let announcement = format!("listening on {}", self.address);
         let listening = wait::poll(PATIENCE, async || {
-            let is_running = self.process.as_mut()?.try_wait().is_ok_and(|status| status.is_none());
+            let is_running = self.process.is_running();
             (self.log().contains(&announcement) || !is_running).then_some(is_running)
         })
         .await;
         if listening != Some(true) {
-            self.end(Signal::KILL);
+            self.process.end(Signal::KILL);
         }
         listening == Some(true)
     }
@@ -114,7 +114,7 @@ impl PgBouncer {
         let mut command = process::command(&self.program, self.user.as_ref(), "QUIT");
         command.arg(file("pgbouncer.ini")).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.process = Some(process::spawn(command).unwrap());
+        self.process.start(command);
     }
 
     fn configuration(&self, users: &Path) -> String {
@@ -130,18 +130,11 @@ impl PgBouncer {
         lines.extend_from_slice(&self.settings);
         lines.join("\n") + "\n"
     }
-
-    fn end(&mut self, signal: Signal) {
-        if let Some(mut process) = self.process.take() {
-            process::signal(process.id(), signal);
-            process::end(&mut process, PATIENCE).unwrap();
-        }
-    }
 }
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        self.end(Signal::QUIT);
+        self.process.end(Signal::QUIT);
     }
 }
 

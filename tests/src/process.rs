@@ -12,7 +12,10 @@ use std::{
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
 
-use crate::{Skip, wait};
+use crate::{
+    Skip,
+    wait::{self, PATIENCE},
+};
 
 /// The user that a server runs as when the tests run as root, which servers like PostgreSQL refuse to run as.
 #[derive(Debug, Clone)]
@@ -120,6 +123,37 @@ pub(crate) fn end(child: &mut Child, limit: Duration) -> io::Result<ExitStatus> 
         None => {
             child.kill()?;
             child.wait()
+        }
+    }
+}
+
+/// The process of a server that can be stopped and started again; none while it is stopped.
+#[derive(Debug, Default)]
+pub(crate) struct Running(Option<Child>);
+
+impl Running {
+    /// Starts a [`command`], if none runs.
+    pub(crate) fn start(&mut self, command: Command) {
+        assert!(self.0.is_none(), "it runs already");
+        self.0 = Some(spawn(command).unwrap());
+    }
+
+    /// Whether it has not ended by itself.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.0.as_mut().is_some_and(|process| process.try_wait().is_ok_and(|status| status.is_none()))
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, by: Signal) {
+        signal(self.0.as_ref().expect("the server runs").id(), by);
+    }
+
+    /// Ends it by a signal, also while it is paused, and waits until it has ended; if it runs.
+    pub(crate) fn end(&mut self, by: Signal) {
+        if let Some(mut process) = self.0.take() {
+            signal(process.id(), by);
+            signal(process.id(), Signal::CONT);
+            end(&mut process, PATIENCE).unwrap();
         }
     }
 }

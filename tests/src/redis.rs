@@ -5,14 +5,15 @@ use std::{
     fs::{self, File},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use redis::{FromRedisValue, aio::MultiplexedConnection};
 use tempfile::TempDir;
 
 use crate::{
-    Certificate, Signal, Skip, process,
+    Certificate, Signal, Skip,
+    process::{self, Running},
     run::{self, Run},
     wait::{self, PATIENCE},
 };
@@ -32,7 +33,7 @@ pub struct Redis {
     settings: Vec<String>,
     port: u16,
     is_encrypted: bool,
-    process: Option<Child>,
+    process: Running,
     folder: TempDir,
 }
 
@@ -64,7 +65,8 @@ impl Redis {
             }
         }
         let is_encrypted = certificate.is_some();
-        let mut server = Self { program, settings, port: process::free_port(), is_encrypted, process: None, folder };
+        let mut server =
+            Self { program, settings, port: process::free_port(), is_encrypted, process: Running::default(), folder };
         for _ in 0..ATTEMPTS {
             if server.is_ready().await {
                 return Ok(server);
@@ -124,12 +126,12 @@ impl Redis {
 
     /// Stops it in good order. What it held is lost.
     pub async fn stop(&mut self) {
-        self.end(Signal::TERM);
+        self.process.end(Signal::TERM);
     }
 
     /// Kills it. What it held is lost.
     pub async fn kill(&mut self) {
-        self.end(Signal::KILL);
+        self.process.end(Signal::KILL);
     }
 
     /// [`kill`](Self::kill) and [`start`](Self::start): the same address, another memory.
@@ -153,12 +155,12 @@ impl Redis {
 
     /// Pauses it: connections stay, or are even accepted by the kernel, and nobody answers.
     pub fn pause(&self) {
-        self.signal(Signal::STOP);
+        self.process.signal(Signal::STOP);
     }
 
     /// Ends a [`pause`](Self::pause).
     pub fn resume(&self) {
-        self.signal(Signal::CONT);
+        self.process.signal(Signal::CONT);
     }
 
     /// What it has logged since it was started.
@@ -175,19 +177,18 @@ impl Redis {
     }
 
     async fn start_with_what_is_there(&mut self) {
-        assert!(self.process.is_none(), "it runs already");
         assert!(self.is_ready().await, "Redis did not start again:\n{}", self.log());
     }
 
     async fn is_ready(&mut self) -> bool {
         self.spawn();
         let ready = wait::poll(PATIENCE, async || {
-            let is_running = self.process.as_mut()?.try_wait().is_ok_and(|status| status.is_none());
+            let is_running = self.process.is_running();
             (self.log().contains("Ready to accept connections") || !is_running).then_some(is_running)
         })
         .await;
         if ready != Some(true) {
-            self.end(Signal::KILL);
+            self.process.end(Signal::KILL);
         }
         ready == Some(true)
     }
@@ -198,7 +199,7 @@ impl Redis {
         let mut command = process::command(&self.program, None, "KILL");
         command.arg(self.file("redis.conf")).current_dir("/");
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        self.process = Some(process::spawn(command).unwrap());
+        self.process.start(command);
     }
 
     fn configuration(&self) -> String {
@@ -211,23 +212,11 @@ impl Redis {
         lines.extend_from_slice(&self.settings);
         lines.join("\n") + "\n"
     }
-
-    fn signal(&self, signal: Signal) {
-        process::signal(self.process.as_ref().expect("the server runs").id(), signal);
-    }
-
-    fn end(&mut self, signal: Signal) {
-        if let Some(mut process) = self.process.take() {
-            process::signal(process.id(), signal);
-            process::signal(process.id(), Signal::CONT);
-            process::end(&mut process, PATIENCE).unwrap();
-        }
-    }
 }
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        self.end(Signal::KILL);
+        self.process.end(Signal::KILL);
     }
 }
 
