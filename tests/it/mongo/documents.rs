@@ -88,23 +88,7 @@ fn schema() -> Value {
             "at": { "type": "string", "format": "date-time" },
             "day": { "type": "string", "format": "date" },
             "owner": { "type": "string", "format": "uuid" },
-            "place": {
-                "type": "object",
-                "properties": {
-                    "type": { "enum": ["Point"] },
-                    "coordinates": {
-                        "type": "array",
-                        "prefixItems": [
-                            { "type": "number", "minimum": -180, "maximum": 180 },
-                            { "type": "number", "minimum": -90, "maximum": 90 },
-                        ],
-                        "minItems": 2,
-                        "maxItems": 2,
-                    },
-                },
-                "required": ["type", "coordinates"],
-                "additionalProperties": false,
-            },
+            "place": schemars::SchemaGenerator::default().subschema_for::<Point>(),
             "tags": { "type": "array", "items": { "enum": ["a", "b", "c", "$d"] }, "maxItems": 4 },
             "numbers": { "type": "array", "items": { "type": "integer" } },
             "windows": {
