@@ -108,7 +108,9 @@ pub struct Progress {
 #[async_trait::async_trait]
 pub trait Driver: Send + Sync {
     /// Told that there is a backfill; there can be one only, of whose progress account is kept.
-    fn engage(&self) -> Result<(), DbErr>;
+    fn engage(&self) -> Result<(), DbErr> {
+        Ok(())
+    }
 
     /// Begins the transaction of a batch.
     async fn begin(&self, database: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr>;
@@ -117,10 +119,12 @@ pub trait Driver: Send + Sync {
     async fn permit(&self, transaction: &DatabaseTransaction) -> Result<(), DbErr>;
 
     /// Told at the start, and after each batch.
-    fn tell(&self, progress: Progress);
+    fn tell(&self, _progress: Progress) {}
 
     /// How many rows a batch has, if it is not as the migration says.
-    fn rows(&self) -> Option<u32>;
+    fn rows(&self) -> Option<u32> {
+        None
+    }
 
     /// How long to pause after a batch, as a multiple of the time that it took.
     fn pause(&self) -> f64;
@@ -152,22 +156,12 @@ struct Undriven;
 
 #[async_trait::async_trait]
 impl Driver for Undriven {
-    fn engage(&self) -> Result<(), DbErr> {
-        Ok(())
-    }
-
     async fn begin(&self, database: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
         begin(database).await
     }
 
     async fn permit(&self, _: &DatabaseTransaction) -> Result<(), DbErr> {
         Ok(())
-    }
-
-    fn tell(&self, _: Progress) {}
-
-    fn rows(&self) -> Option<u32> {
-        None
     }
 
     fn pause(&self) -> f64 {

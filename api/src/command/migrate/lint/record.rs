@@ -12,7 +12,7 @@ use std::{
 use futures_util::FutureExt;
 use migration::{
     MigrationTrait,
-    backfill::{self, Driver, Progress},
+    backfill::{self, Driver},
 };
 use sea_orm_migration::{
     DbErr, SchemaManager,
@@ -93,22 +93,12 @@ struct Watch;
 
 #[async_trait::async_trait]
 impl Driver for Watch {
-    fn engage(&self) -> Result<(), DbErr> {
-        Ok(())
-    }
-
     async fn begin(&self, database: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
         database.begin().await
     }
 
     async fn permit(&self, _: &DatabaseTransaction) -> Result<(), DbErr> {
         Ok(())
-    }
-
-    fn tell(&self, _: Progress) {}
-
-    fn rows(&self) -> Option<u32> {
-        None
     }
 
     fn pause(&self) -> f64 {
