@@ -24,7 +24,7 @@ use sqlx::{
 
 use super::{
     EntityError,
-    schema::{canonicalise_indexes, is_generated_from},
+    schema::{canonicalise_indexes, is_generated_from, is_portable},
 };
 
 /// The tables that entities are generated for, and what is left out: tables, and columns as in `orders.total`, each with
@@ -207,26 +207,8 @@ fn objection(column: &ColumnInfo) -> Option<String> {
         return Some("it is computed by the database".to_owned());
     }
     match &column.col_type {
-        Type::Text
-        | Type::Char(_)
-        | Type::Varchar(_)
-        | Type::SmallInt
-        | Type::Integer
-        | Type::BigInt
-        | Type::SmallSerial
-        | Type::Serial
-        | Type::BigSerial
-        | Type::Real
-        | Type::DoublePrecision
-        | Type::Boolean
-        | Type::Bytea
-        | Type::Date
-        | Type::Time(_)
-        | Type::Timestamp(_)
-        | Type::TimestampWithTimeZone(_)
-        | Type::Json
-        | Type::JsonBinary
-        | Type::Uuid => None,
+        portable if is_portable(portable) => None,
+        Type::Integer | Type::SmallSerial | Type::Serial => None,
         Type::Enum(definition) => {
             let mut variants = BTreeSet::new();
             let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | ' ');

@@ -159,26 +159,34 @@ fn sqlite_objection(declared: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether both databases have a column type of PostgreSQL's, and SeaORM makes the same of it on either.
+pub(super) fn is_portable(found: &Type) -> bool {
+    matches!(
+        found,
+        Type::Text
+            | Type::Char(_)
+            | Type::Varchar(_)
+            | Type::SmallInt
+            | Type::BigInt
+            | Type::BigSerial
+            | Type::Real
+            | Type::DoublePrecision
+            | Type::Boolean
+            | Type::Bytea
+            | Type::Date
+            | Type::Time(_)
+            | Type::Timestamp(_)
+            | Type::TimestampWithTimeZone(_)
+            | Type::Json
+            | Type::JsonBinary
+            | Type::Uuid
+    )
+}
+
 /// What speaks against a column type of PostgreSQL, and how to call that type.
 fn postgres_objection(found: &Type) -> Option<(String, &'static str)> {
     let (found, advice) = match found {
-        Type::Text
-        | Type::Char(_)
-        | Type::Varchar(_)
-        | Type::SmallInt
-        | Type::BigInt
-        | Type::BigSerial
-        | Type::Real
-        | Type::DoublePrecision
-        | Type::Boolean
-        | Type::Bytea
-        | Type::Date
-        | Type::Time(_)
-        | Type::Timestamp(_)
-        | Type::TimestampWithTimeZone(_)
-        | Type::Json
-        | Type::JsonBinary
-        | Type::Uuid => return None,
+        portable if is_portable(portable) => return None,
         Type::Integer | Type::Serial => ("integer", USE_BIG_INTEGER),
         Type::Decimal(_) | Type::Numeric(_) => ("numeric", USE_MINOR_UNITS),
         Type::Money => ("money", USE_MINOR_UNITS),
