@@ -29,6 +29,7 @@ mod standing;
 mod start;
 mod step;
 mod tables;
+mod verb;
 mod who;
 
 use std::{
@@ -57,173 +58,16 @@ pub use report::{Direction, Output, Overview, Refusals, Step, StepStatus};
 pub use standing::{Begun, Problem, Record, Rows, Standing, Status, status};
 pub(crate) use start::may_migrate;
 pub use start::prepare_schema;
+pub use verb::MigrateCommand;
 
 use migration::{Migrator, MigratorTrait};
 use sea_orm_migration::sea_orm::DbBackend;
 
 use super::{roles, signal::Signal};
-use crate::config::duration;
 use connection::Place;
 use lock::Lock;
 use log::Action;
 use step::{Runner, unrecorded};
-
-/// The verbs under `migrate`.
-#[derive(Debug, Clone, clap::Subcommand)]
-pub enum MigrateCommand {
-    /// Apply pending migrations
-    Up {
-        /// How many [default: all]
-        #[arg(short, long = "num", value_name = "COUNT")]
-        number: Option<u32>,
-        /// Apply them in spite of what `migrate lint` finds; never in production
-        #[arg(long)]
-        despite_lint: bool,
-    },
-    /// Roll back applied migrations, the latest first
-    Down {
-        /// How many
-        #[arg(short, long = "num", value_name = "COUNT", default_value_t = 1)]
-        number: u32,
-        /// Take what cannot be rolled back out of the history only: what it did stays; never in production
-        #[arg(long)]
-        forget_irreversible: bool,
-    },
-    /// Go up or down until exactly the migrations up to a version are applied
-    To {
-        /// Name of the last migration to be applied, or the start of it
-        version: String,
-        /// Apply them in spite of what `migrate lint` finds; never in production
-        #[arg(long)]
-        despite_lint: bool,
-        /// Take what cannot be rolled back out of the history only: what it did stays; never in production
-        #[arg(long)]
-        forget_irreversible: bool,
-    },
-    /// List all migrations, whether each is applied, by whom, and what keeps from going on
-    Status,
-    /// List who was refused to migrate, when, from where and why
-    Refusals,
-    /// Make a grant: leave to migrate this database with this program, for a while
-    Grant {
-        /// How long it holds
-        #[arg(long = "for", value_name = "DURATION", default_value = "15m", value_parser = duration)]
-        life: Duration,
-    },
-    /// Take a database without a history, such as from a dump, for one that has all migrations up to a version
-    Baseline {
-        /// Name of the last of them, or the start of it
-        version: String,
-    },
-    /// Take the file of a migration that was edited for what was applied
-    Accept {
-        /// Its name, or the start of it
-        version: String,
-    },
-    /// Drop everything in the database, then apply all migrations
-    Fresh,
-    /// Roll back all applied migrations, then apply all
-    Refresh,
-    /// Roll back all applied migrations
-    Reset {
-        /// Take what cannot be rolled back out of the history only: what it did stays; never in production
-        #[arg(long)]
-        forget_irreversible: bool,
-    },
-    /// Show what `up` or `down` would run, lock and lose, without running it
-    Plan {
-        /// The way down, not up
-        #[arg(long)]
-        down: bool,
-        /// How many [default: all up, one down]
-        #[arg(short, long = "num", value_name = "COUNT")]
-        number: Option<u32>,
-    },
-    /// Tell what is dangerous about migrations, and what to do in its place
-    Lint {
-        /// Files or folders of plain SQL [default: the migrations of this program]
-        paths: Vec<PathBuf>,
-    },
-    /// Write the start of a new migration, and enter it in the list
-    Generate {
-        /// What it does, such as "add avatar to users"
-        name: String,
-        /// Source folder of the migration crate [default: MIGRATION_DIR]
-        #[arg(short, long, value_name = "FOLDER")]
-        out: Option<PathBuf>,
-    },
-}
-
-impl MigrateCommand {
-    /// Whether the schema is as the program needs it when it is done.
-    pub(crate) fn makes_schema(&self) -> bool {
-        match self {
-            Self::Up { number: None, .. } | Self::Fresh | Self::Refresh => true,
-            Self::Up { number: Some(_), .. }
-            | Self::To { .. }
-            | Self::Down { .. }
-            | Self::Reset { .. }
-            | Self::Status
-            | Self::Refusals
-            | Self::Grant { .. }
-            | Self::Accept { .. }
-            | Self::Baseline { .. }
-            | Self::Plan { .. }
-            | Self::Lint { .. }
-            | Self::Generate { .. } => false,
-        }
-    }
-
-    /// The verb, if what it does loses data.
-    fn loses_data(&self) -> Option<&'static str> {
-        match self {
-            Self::Down { .. } => Some("down"),
-            Self::Fresh => Some("fresh"),
-            Self::Refresh => Some("refresh"),
-            Self::Reset { .. } => Some("reset"),
-            // It depends on where the database stands.
-            Self::To { .. }
-            | Self::Up { .. }
-            | Self::Status
-            | Self::Refusals
-            | Self::Grant { .. }
-            | Self::Accept { .. }
-            | Self::Baseline { .. }
-            | Self::Plan { .. }
-            | Self::Lint { .. }
-            | Self::Generate { .. } => None,
-        }
-    }
-
-    /// The verb, if it writes to the database.
-    fn writes(&self) -> Option<&'static str> {
-        match self {
-            Self::Up { .. } => Some("up"),
-            Self::To { .. } => Some("to"),
-            Self::Accept { .. } => Some("accept"),
-            Self::Baseline { .. } => Some("baseline"),
-            Self::Down { .. } | Self::Fresh | Self::Refresh | Self::Reset { .. } => self.loses_data(),
-            Self::Status
-            | Self::Refusals
-            | Self::Grant { .. }
-            | Self::Plan { .. }
-            | Self::Lint { .. }
-            | Self::Generate { .. } => None,
-        }
-    }
-
-    /// What was said against the runner's caution: to go on in spite of the lint, and to forget what cannot be undone.
-    fn overrides(&self) -> (bool, bool) {
-        match self {
-            Self::Up { despite_lint, .. } => (*despite_lint, false),
-            Self::To { despite_lint, forget_irreversible, .. } => (*despite_lint, *forget_irreversible),
-            Self::Down { forget_irreversible, .. } | Self::Reset { forget_irreversible } => {
-                (false, *forget_irreversible)
-            }
-            _ => (false, false),
-        }
-    }
-}
 
 /// What the verbs depend on.
 pub struct Context<'a> {
@@ -373,22 +217,15 @@ async fn work(command: MigrateCommand, database: &Database, context: &Context<'_
             return Ok(Output::Status(Overview { standings, refusals }));
         }
         MigrateCommand::Refusals => return refusals(database).await.map(|all| Output::Refusals(Refusals(all))),
-        MigrateCommand::Grant { life } => {
-            let place = Place::read(context.address())?;
-            return Ok(Output::Granted(context.authority.grant(&place, &context.options, context.now, life)?));
-        }
         MigrateCommand::Plan { down, number } => return planned(database, down, number).await.map(Output::Plan),
-        MigrateCommand::Lint { paths } => return lint::lint(&paths).await.map(Output::Lint),
         MigrateCommand::Baseline { version } => {
             return baseline(database, &version).await.map(|baseline| Output::Baseline { baseline });
         }
         MigrateCommand::Accept { version } => {
             return accept(database, &version).await.map(|accepted| Output::Accepted { accepted });
         }
-        MigrateCommand::Generate { name, out } => {
-            let folder = out.as_ref().unwrap_or(&context.folder);
-            return generate(&name, folder, context.now).map(Output::Generated);
-        }
+        // They want no database, and were done before there was one.
+        MigrateCommand::Grant { .. } | MigrateCommand::Lint { .. } | MigrateCommand::Generate { .. } => Vec::new(),
     };
     Ok(Output::Steps(steps))
 }
