@@ -5,6 +5,7 @@
 //! [`Command`].
 
 pub mod audit;
+pub mod change;
 pub mod config;
 pub mod db;
 pub mod doctor;
@@ -140,8 +141,8 @@ pub async fn run(cli: Cli, config: &Config) -> Result<Exit, CommandError> {
             Ok(Exit::Done)
         }
         Command::Db(command) => {
-            let options = migrate::Options::of(config);
-            output::print(&db::run(command, config.database.url.reveal(), &options).await?, json)?;
+            let (options, production) = (migrate::Options::of(config), config.profile == Profile::Production);
+            output::print(&db::run(command, config.database.url.reveal(), &options, production).await?, json)?;
             Ok(Exit::Done)
         }
         Command::Seed(options) => {

@@ -145,6 +145,11 @@ pub async fn driven<F: Future>(driver: Arc<dyn Driver>, migration: F) -> F::Outp
     DRIVER.scope(driver, migration).await
 }
 
+/// Whether the migration that is running is only to show what it would run.
+pub fn is_recording() -> bool {
+    DRIVER.try_with(|driver| driver.is_recording()).unwrap_or_default()
+}
+
 /// Begins a transaction that, on SQLite, has the right to write from its start, because it could not wait for that later.
 pub async fn begin(database: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
     let sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);

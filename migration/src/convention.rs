@@ -5,11 +5,14 @@
 //! constraint is about out of that name, so that the database's refusal reads like the validator's. Released migrations
 //! were written with these functions: what they produce may never change.
 
+mod alteration;
 mod audited;
 mod cached;
+mod table_text;
 
+pub use alteration::{Alteration, alter};
 pub use audited::{audited, unaudited};
-pub use cached::{Key, cached, drop_cached, uncached};
+pub use cached::{Key, cached, drop_cached, told_keys, uncached};
 use sea_orm_migration::{
     prelude::*,
     schema::{big_integer, timestamp_with_time_zone, uuid},
@@ -164,7 +167,7 @@ impl NewTable {
     }
 
     /// By what rows of the table are looked up, as its columns, references and unique indexes have it.
-    fn keys(&self) -> Vec<Key> {
+    fn keys(&self) -> Vec<Key<'static>> {
         let columns = self.table.get_columns();
         let has = |name: &str| columns.iter().any(|column| column.get_column_name() == name);
         let is_id = |name: &str| {

@@ -18,6 +18,7 @@ mod constraint;
 mod contract;
 mod deadline;
 mod delivery;
+mod diff;
 mod differential;
 mod disk_full;
 mod document_http;

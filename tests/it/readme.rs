@@ -241,6 +241,23 @@ fn the_walk_through_a_noun_of_one_s_own_can_be_taken() {
         cargo(&["run", "-q", "--", "migrate", "lint"]);
         cargo(&["fmt", "--all", "--check"]);
 
+        // What is worked out from edited entities compiles, and does what was tried before it was.
+        for (file, from, to) in [
+            ("contents", "column_type = \"Text\")]\n    pub title", "column_type = \"Text\", unique)]\n    pub title"),
+            ("contents", "    #[sea_orm(column_type = \"Text\")]\n    pub body", "    pub body"),
+            ("data_models", "on_delete = \"Restrict\"", "on_delete = \"Cascade\""),
+            ("data_models", "column_type = \"Text\", unique", "column_type = \"Text\""),
+        ] {
+            let path = tree.path().join("entity/src").join(format!("{file}.rs"));
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.contains(from), "{file} has no {from}");
+            fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        }
+        let said = cargo(&["run", "-q", "--", "migrate", "diff", "say it otherwise"]);
+        assert!(said.contains(".references_as(\"owner_id\", \"users\", ForeignKeyAction::NoAction,"), "{said}");
+        cargo(&["run", "-q", "--", "entity", "check"]);
+        cargo(&["fmt", "--all", "--check"]);
+
         // A new column stops compilation where somebody has to decide about it.
         let migration = found(&tree.path().join(&migration.path));
         let text = fs::read_to_string(&migration)

@@ -3,6 +3,7 @@
 mod dump;
 mod postgres;
 mod program;
+mod push;
 mod restore;
 mod sqlite;
 
@@ -13,9 +14,11 @@ use serde::Serialize;
 
 use super::{
     Exit,
+    change::{Answers, ChangeError},
     migrate::{self, MigrateError},
 };
 
+pub use push::{Loss, Pushed, push};
 pub use restore::{Compared, Restored, restore};
 
 /// The verbs under `db`.
@@ -26,6 +29,21 @@ pub enum DbCommand {
         /// What `pg_dump` wrote, in plain SQL or in a format of its own; for SQLite, SQL or a database file
         dump: PathBuf,
     },
+    /// Bring the database to what the entities say, without a migration: to try things, and never in production
+    Push(PushOptions),
+}
+
+/// What to bring the database to.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PushOptions {
+    #[command(flatten)]
+    pub answers: Answers,
+    /// Lose what is in columns and tables that are no more
+    #[arg(long)]
+    pub lose_data: bool,
+    /// Source folder of the entities
+    #[arg(long, value_name = "FOLDER", default_value = "entity/src")]
+    pub entities: PathBuf,
 }
 
 /// What a verb did.
@@ -34,12 +52,15 @@ pub enum DbCommand {
 pub enum Output {
     /// What was restored.
     Restored(Restored),
+    /// What was changed.
+    Pushed(Pushed),
 }
 
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Restored(restored) => restored.fmt(f),
+            Self::Pushed(pushed) => pushed.fmt(f),
         }
     }
 }
@@ -50,6 +71,21 @@ pub enum DbError {
     /// The database cannot be reached or read.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// What is to be changed is not understood, or not to be changed so.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// It is no place to try things.
+    #[error("`db push` is never done in production: write a migration, which `migrate diff NAME` does for you")]
+    NotInProduction,
+    /// Nothing is in it.
+    #[error("there is nothing in the database yet: `migrate up` first")]
+    Empty,
+    /// It has what would be no more.
+    #[error("this loses {}: add --lose-data if that is meant", lost.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    LosesData {
+        /// What is lost.
+        lost: Vec<Loss>,
+    },
     /// There is something in it.
     #[error("{database} is not empty: it has {}", found.join(", "))]
     NotEmpty {
@@ -97,12 +133,12 @@ impl DbError {
     pub(super) fn exit(&self) -> Option<Exit> {
         match self {
             // As of `migrate`.
-            Self::Migrate(_) => None,
-            Self::NotEmpty { .. } => Some(Exit::Permission),
+            Self::Migrate(_) | Self::Change(_) => None,
+            Self::NotEmpty { .. } | Self::NotInProduction | Self::LosesData { .. } => Some(Exit::Permission),
             Self::File { .. } => Some(Exit::Io),
             Self::NoDump { .. } => Some(Exit::Usage),
             Self::NoProgram { .. } => Some(Exit::Unavailable),
-            Self::Refused { .. } | Self::Read(_) => Some(Exit::Failed),
+            Self::Refused { .. } | Self::Empty | Self::Read(_) => Some(Exit::Failed),
         }
     }
 
@@ -122,8 +158,16 @@ impl DbError {
 ///
 /// # Errors
 /// As the function of that verb.
-pub async fn run(command: DbCommand, database_url: &str, options: &migrate::Options) -> Result<Output, DbError> {
+pub async fn run(
+    command: DbCommand,
+    database_url: &str,
+    options: &migrate::Options,
+    production: bool,
+) -> Result<Output, DbError> {
     match command {
         DbCommand::Restore { dump } => restore(database_url, options, &dump).await.map(Output::Restored),
+        DbCommand::Push(options_of_push) => {
+            push(database_url, options, production, &options_of_push).await.map(Output::Pushed)
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 mod folder;
 mod foreign;
+pub(super) mod model;
 mod render;
 mod schema;
 mod scratch;
@@ -22,7 +23,11 @@ use std::{
 use migration::MigrationTrait;
 use sea_orm_codegen::EntityFormat;
 use sea_orm_migration::DbErr;
+use sea_query::TableCreateStatement;
 use serde::Serialize;
+
+use self::model::Model;
+use crate::schema::{Schema, differences};
 
 pub use folder::{Change, Difference};
 
@@ -32,7 +37,7 @@ pub enum EntityCommand {
     /// Regenerate the entities from the migrations
     Refresh(RefreshOptions),
     /// Show what a refresh would change, and fail if that is anything
-    Check(RefreshOptions),
+    Check(CheckOptions),
     /// Generate entities for a database that other programs have made
     Generate(GenerateOptions),
 }
@@ -48,6 +53,23 @@ pub struct RefreshOptions {
     /// Source folder of the entity crate
     #[arg(short, long, value_name = "FOLDER", default_value = "entity/src")]
     pub out: PathBuf,
+}
+
+/// What to compare with.
+#[derive(Clone, clap::Args)]
+pub struct CheckOptions {
+    #[command(flatten)]
+    pub with: RefreshOptions,
+    /// A database to compare with, in place of what the migrations make: postgres:// or sqlite://
+    #[arg(long, value_name = "URL", conflicts_with = "database_url")]
+    pub against: Option<String>,
+}
+
+impl fmt::Debug for CheckOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { with, against } = self;
+        f.debug_struct("CheckOptions").field("with", with).field("against", &against.as_ref().map(|_| "***")).finish()
+    }
 }
 
 impl fmt::Debug for RefreshOptions {
@@ -232,6 +254,8 @@ pub enum EntityError {
     RustfmtMissing,
     #[error("rustfmt refused the generated entities: {message}")]
     Rustfmt { message: String },
+    #[error("entity/src/{file} cannot be understood: {why}")]
+    Source { file: String, why: String },
     #[error("{} was not generated: move it out, the folder holds generated files only", path.display())]
     Foreign { path: PathBuf },
     #[error("{} is not there: run from the folder of the workspace, or say --out", path.display())]
@@ -252,7 +276,10 @@ pub enum EntityError {
 pub async fn run(command: EntityCommand) -> Result<Output, EntityError> {
     match command {
         EntityCommand::Refresh(options) => refresh(options).await.map(Output::Refreshed),
-        EntityCommand::Check(options) => check(options).await.map(Output::Checked),
+        EntityCommand::Check(CheckOptions { with, against: None }) => check(with).await.map(Output::Checked),
+        EntityCommand::Check(CheckOptions { with, against: Some(url) }) => {
+            check_against(&url, &with.out).await.map(Output::Checked)
+        }
         EntityCommand::Generate(options) => generate_from(options).await.map(Output::Generated),
     }
 }
@@ -308,6 +335,20 @@ pub async fn check(options: RefreshOptions) -> Result<Check, EntityError> {
     folder::compare(&options.out, &files)
 }
 
+/// Compares the entity crate with what there would be to generate from a database that is in use.
+///
+/// # Errors
+///
+/// If it cannot be read, or has columns that make other entities on another database.
+pub async fn check_against(url: &str, out: &Path) -> Result<Check, EntityError> {
+    let (tables, _) = scratch::read_database(url).await?;
+    let files = render::render(tables, EntityFormat::Dense, out).await?;
+    let mut check = folder::compare(out, &files)?;
+    // What is said of the tables besides is said of what the migrations make.
+    check.differences.retain(|difference| difference.file != tables::DESCRIPTION);
+    Ok(check)
+}
+
 /// The same, as it will be once a migration is among them that was just written.
 ///
 /// # Errors
@@ -318,6 +359,73 @@ pub(super) async fn refresh_after(
     last: Arc<dyn MigrationTrait>,
 ) -> Result<Report, EntityError> {
     write(&options.out, &generate(&options, Some(last)).await?)
+}
+
+/// What the entities in a folder say, whether or not they are as they were generated.
+///
+/// # Errors
+///
+/// If a file cannot be read, or has something in it that no entity says of tables on both databases.
+pub(super) fn wanted(folder: &Path) -> Result<Model, EntityError> {
+    model::read_folder(folder)
+}
+
+/// What entities say of what the migrations make, and what that is.
+///
+/// # Errors
+///
+/// As [`refresh`].
+pub(super) async fn present(folder: &Path) -> Result<(Model, Schema), EntityError> {
+    let tables = scratch::discover(None, None).await?;
+    Ok((said(tables, folder).await?, scratch::schema(None).await?))
+}
+
+/// What entities say of a database, and what it is.
+///
+/// # Errors
+///
+/// If it cannot be read, or has columns that make other entities on another database.
+pub(super) async fn of_database(url: &str, folder: &Path) -> Result<(Model, Schema), EntityError> {
+    let (tables, schema) = scratch::read_database(url).await?;
+    Ok((said(tables, folder).await?, schema))
+}
+
+/// What a migration makes of what the others made.
+pub(super) struct Tried {
+    /// What entities say of it.
+    pub(super) model: Model,
+    /// In what the schema is not as it was, once it is taken back.
+    pub(super) differences: Vec<crate::schema::Difference>,
+}
+
+/// Takes a migration up and down in a scratch database.
+///
+/// # Errors
+///
+/// If it fails, which is [`EntityError::Migrate`]; and as [`refresh`].
+pub(super) async fn try_out(last: Arc<dyn MigrationTrait>, folder: &Path) -> Result<Tried, EntityError> {
+    let scratch::Tried { tables, before, back } = scratch::try_out(last).await?;
+    Ok(Tried { model: said(tables, folder).await?, differences: differences(&before, &back) })
+}
+
+/// In what a database is not as the migrations make it, with this one behind them. Grants do not count, nor do tables that
+/// no entity is made for.
+///
+/// # Errors
+///
+/// If it cannot be read, or there is no scratch database beside it.
+pub(super) async fn compared(
+    url: &str,
+    last: Option<Arc<dyn MigrationTrait>>,
+) -> Result<Vec<crate::schema::Difference>, EntityError> {
+    let (_, found) = scratch::read_database(url).await?;
+    let made = scratch::schema_on(Some(url), last).await?;
+    let bare = |schema: Schema| schema.without_tables(|name| !schema::is_generated_from(name)).without_grants(|_| true);
+    Ok(differences(&bare(made), &bare(found)))
+}
+
+async fn said(tables: Vec<TableCreateStatement>, folder: &Path) -> Result<Model, EntityError> {
+    model::read(&render::render(tables, EntityFormat::Dense, folder).await?)
 }
 
 /// Formats sources as rustfmt formats those in a folder.

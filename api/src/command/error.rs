@@ -3,6 +3,7 @@
 use std::{error::Error as _, io, net::SocketAddr, process::ExitCode};
 
 use super::{
+    change::ChangeError,
     db::DbError,
     entity::EntityError,
     generate::GenerateError,
@@ -133,6 +134,7 @@ impl CommandError {
             Self::Domain(error) => exit_of_domain(error),
             Self::Migrate(error) => exit_of_migrate(error),
             Self::Db(DbError::Migrate(error)) => exit_of_migrate(error),
+            Self::Db(DbError::Change(error)) => exit_of_change(error),
             Self::Db(error) => error.exit().unwrap_or(Exit::Failed),
             Self::Entity(error) => exit_of_entity(error),
             Self::Generate(error) => exit_of_generate(error),
@@ -270,8 +272,16 @@ fn exit_of_migrate(error: &MigrateError) -> Exit {
         | MigrateError::Name { .. }
         | MigrateError::Unsafe { .. }
         | MigrateError::Drifted(_) => Exit::Usage,
+        MigrateError::Change(error) => exit_of_change(error),
         MigrateError::File { .. } => Exit::Io,
         _ => Exit::Failed,
+    }
+}
+
+fn exit_of_change(error: &ChangeError) -> Exit {
+    match error {
+        ChangeError::Entity(error) => exit_of_entity(error),
+        _ => Exit::Usage,
     }
 }
 

@@ -10,6 +10,7 @@ mod baseline;
 mod checksum;
 mod connection;
 mod consent;
+mod diff;
 mod drift;
 mod empty;
 mod error;
@@ -44,6 +45,7 @@ pub use baseline::baseline;
 pub use connection::{Database, connect};
 pub(crate) use connection::{file_of, name_of};
 pub use consent::Consent;
+pub use diff::{Diff, DiffOptions, WorkedOut, diff, work_out};
 pub use drift::{Drift, UnknownSchema, drift};
 pub use error::{Cancelled, MigrateError};
 pub(crate) use fault::is_forbidden;
@@ -124,6 +126,9 @@ pub async fn run(
     if let MigrateCommand::Generate { name, out } = &command {
         let folder = out.as_ref().unwrap_or(&context.folder);
         return generate(name, folder, context.now).map(Output::Generated);
+    }
+    if let MigrateCommand::Diff(options) = command {
+        return diff(*options, context.folder.clone(), context.now).await.map(Output::Diff);
     }
     if let MigrateCommand::Lint { paths } = &command {
         return lint::lint(paths).await.map(Output::Lint);
@@ -225,7 +230,10 @@ async fn work(command: MigrateCommand, database: &Database, context: &Context<'_
             return accept(database, &version).await.map(|accepted| Output::Accepted { accepted });
         }
         // They want no database, and were done before there was one.
-        MigrateCommand::Grant { .. } | MigrateCommand::Lint { .. } | MigrateCommand::Generate { .. } => Vec::new(),
+        MigrateCommand::Grant { .. }
+        | MigrateCommand::Lint { .. }
+        | MigrateCommand::Diff(_)
+        | MigrateCommand::Generate { .. } => Vec::new(),
     };
     Ok(Output::Steps(steps))
 }

@@ -10,7 +10,7 @@ use sqlparser::tokenizer::Token;
 
 use super::{
     Action, Check, Column, ForeignKey, Generated, Identity, Index, Key, Schema, Table, Trigger, View,
-    text::{bare, is, named, parenthesised, parts, tokens, written},
+    text::{bare, is, named, parenthesised, parts, tokens, with_sorted_objects, written},
 };
 
 // Without the tables in which virtual ones are stored.
@@ -106,7 +106,11 @@ fn enter(schema: &mut Schema, row: &QueryResult) -> Result<(), DbErr> {
             }
         }
         _ => {
-            let trigger = Trigger { definition: bare(&sql), is_enabled: true };
+            let definition = match tokens(&sql) {
+                tokens if tokens.is_empty() => bare(&sql),
+                tokens => written(&with_sorted_objects(&tokens)),
+            };
+            let trigger = Trigger { definition, is_enabled: true };
             match (schema.tables.get_mut(&of), schema.views.get_mut(&of)) {
                 (Some(table), _) => table.triggers.insert(name, trigger),
                 (None, Some(view)) => view.triggers.insert(name, trigger),

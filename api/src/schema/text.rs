@@ -116,6 +116,34 @@ fn name(name: &str, is_quoted: bool) -> String {
     }
 }
 
+/// The tokens with the members of each JSON object in the order of their names, because their order means nothing: a
+/// trigger lists them in the order of the columns, which is that in which these came to be.
+pub(super) fn with_sorted_objects(tokens: &[Token]) -> Vec<Token> {
+    let mut sorted = Vec::with_capacity(tokens.len());
+    let mut rest = tokens;
+    while let Some((first, after)) = rest.split_first() {
+        sorted.push(first.clone());
+        rest = after;
+        if !is(Some(first), "json_object") || after.first() != Some(&Token::LParen) {
+            continue;
+        }
+        let Some((inner, behind)) = parenthesised(after) else { continue };
+        let values = parts(inner).into_iter().map(with_sorted_objects).collect::<Vec<_>>();
+        let mut members = values.chunks(2).map(<[_]>::to_vec).collect::<Vec<_>>();
+        members.sort_by_key(|member| member.first().map(|name| written(name)));
+        sorted.push(Token::LParen);
+        for (at, value) in members.into_iter().flatten().enumerate() {
+            if at > 0 {
+                sorted.push(Token::Comma);
+            }
+            sorted.extend(value);
+        }
+        sorted.push(Token::RParen);
+        rest = behind;
+    }
+    sorted
+}
+
 /// What stands between the first parenthesis and the one that closes it, and what comes after that.
 pub(super) fn parenthesised(tokens: &[Token]) -> Option<(&[Token], &[Token])> {
     let start = tokens.iter().position(|token| *token == Token::LParen)?;

@@ -46,6 +46,31 @@ pub async fn unaudited(schema: &SchemaManager<'_>, table: &str) -> Result<(), Db
     drop_function(schema, table).await
 }
 
+/// The columns whose values the triggers of a table do not tell; none if it is not audited.
+pub(super) async fn masked(schema: &SchemaManager<'_>, table: &str) -> Result<Option<Vec<String>>, DbErr> {
+    const MASKS: [&str; 2] = ["\" IS NULL, NULL, '***'", "\" IS NOT NULL THEN '***'"];
+
+    let backend = schema.get_database_backend();
+    let (sql, name) = match backend {
+        DbBackend::Sqlite => {
+            ("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = $1", format!("audit_{table}_insert"))
+        }
+        _ => ("SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure($1)", format!("audit_{table}()")),
+    };
+    let asked = Statement::from_sql_and_values(backend, sql, [name.into()]);
+    let Some(row) = schema.get_connection().query_one_raw(asked).await? else { return Ok(None) };
+    let text: String = row.try_get_by_index(0)?;
+    let mut columns = Vec::new();
+    for at in MASKS.iter().flat_map(|mask| text.match_indices(mask)).map(|(at, _)| at) {
+        if let Some((_, column)) = text.get(..at).and_then(|before| before.rsplit_once('"'))
+            && !columns.iter().any(|known| known == column)
+        {
+            columns.push(column.to_owned());
+        }
+    }
+    Ok(Some(columns))
+}
+
 /// Triggers go with their table; what they call on PostgreSQL does not.
 pub(super) async fn drop_function(schema: &SchemaManager<'_>, table: &str) -> Result<(), DbErr> {
     if schema.get_database_backend() != DbBackend::Sqlite {

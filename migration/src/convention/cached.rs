@@ -18,20 +18,20 @@ use sea_orm_migration::{
 
 /// What rows of a cached table are looked up by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
+pub enum Key<'a> {
     /// Their own `id`, told with their `version`.
     Row,
     /// A UUID in this column: their own, in a table without versions, or that of another row.
-    Id(&'static str),
+    Id(&'a str),
     /// What else is in this column, as text.
-    Text(&'static str),
+    Text(&'a str),
 }
 
 /// How many keys are told by one statement, and from how many rows, before all is said to have changed.
 const MOST: usize = 1_000;
 
 /// Makes the triggers of a table that exists. Its keys are the whole list: to change it, call [`uncached`] first.
-pub async fn cached(schema: &SchemaManager<'_>, table: &str, keys: &[Key]) -> Result<(), DbErr> {
+pub async fn cached(schema: &SchemaManager<'_>, table: &str, keys: &[Key<'_>]) -> Result<(), DbErr> {
     let connection = schema.get_connection();
     let statements = match schema.get_database_backend() {
         DbBackend::Sqlite => sqlite(table, keys),
@@ -47,6 +47,21 @@ pub async fn cached(schema: &SchemaManager<'_>, table: &str, keys: &[Key]) -> Re
         connection.execute_unprepared(&statement).await?;
     }
     Ok(())
+}
+
+/// What rows of a table are looked up by, read out of the text of the trigger `cache_<table>_insert` of SQLite.
+pub fn told_keys<'a>(trigger: &'a str, table: &str) -> Vec<Key<'a>> {
+    let start = format!("'{table}:");
+    let key = |rest: &'a str| {
+        let (column, value) = rest.split_once(":' || ")?;
+        let (value, _) = value.split_once("'").unwrap_or((value, ""));
+        Some(match (value.starts_with("lower(hex("), value.contains("|| ")) {
+            (true, true) => Key::Row,
+            (true, false) => Key::Id(column),
+            (false, _) => Key::Text(column),
+        })
+    };
+    trigger.split(start.as_str()).skip(1).filter_map(key).collect()
 }
 
 /// Removes the triggers of a table.
@@ -82,7 +97,7 @@ async fn drop_function(schema: &SchemaManager<'_>, table: &str) -> Result<(), Db
 struct Teller<'a> {
     backend: DbBackend,
     table: &'a str,
-    keys: &'a [Key],
+    keys: &'a [Key<'a>],
 }
 
 impl Teller<'_> {
@@ -139,7 +154,7 @@ impl Teller<'_> {
 
 /// One function, with all that is told in fixed SQL so that it is planned once in a session, and the triggers that call
 /// it once for each statement.
-fn postgres(place: &str, table: &str, keys: &[Key]) -> Vec<String> {
+fn postgres(place: &str, table: &str, keys: &[Key<'_>]) -> Vec<String> {
     let teller = Teller { backend: DbBackend::Postgres, table, keys };
     let (old, new) = (teller.others("before"), teller.others("after"));
     let changed = old.iter().zip(&new).map(|(old, new)| format!("nullif({old}, {new})"));
@@ -212,7 +227,7 @@ fn of_many(place: &str, parts: &[(&str, &[String])]) -> String {
 }
 
 /// A trigger for each event, which looks at each row.
-fn sqlite(table: &str, keys: &[Key]) -> Vec<String> {
+fn sqlite(table: &str, keys: &[Key<'_>]) -> Vec<String> {
     let teller = Teller { backend: DbBackend::Sqlite, table, keys };
     let (old, new) = (teller.others("OLD"), teller.others("NEW"));
     let left = teller.gone_if("OLD.id IS NOT NEW.id", "OLD").into_iter().chain(old.clone());

@@ -22,7 +22,10 @@ use api::adapter::{
     mongo_connection::{MongoConnection, MongoOptions},
     mongo_documents::MongoDocuments,
 };
-use domain::{Documents, NewTag, OutboxPolicy, SqlDocuments, Store, StoreOptions, SystemClock, document::collections};
+use domain::{
+    Documents, NewTag, OutboxPolicy, SqlDocuments, Store, StoreOptions, SystemClock,
+    document::{Collection, collections},
+};
 use measure::{load_average, median};
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use tests::{Backend, Mongo, TestDatabase, database};
@@ -62,6 +65,10 @@ fn variable(name: &str) -> Option<String> {
 
 fn in_mongo(server: &Mongo, name: &str) -> Arc<dyn Documents> {
     Arc::new(MongoDocuments::new(MongoConnection::new(MongoOptions::new(server.uri(name)))))
+}
+
+fn declared() -> Vec<Collection> {
+    collections().into_iter().cloned().collect()
 }
 
 async fn measure(database: &TestDatabase, mongo: Option<&Mongo>, rows: u64) -> Outcome<()> {
@@ -107,7 +114,7 @@ async fn measure(database: &TestDatabase, mongo: Option<&Mongo>, rows: u64) -> O
     };
     documents.prepare(&collections()).await?;
     let started = Instant::now();
-    let store = store.delivering(documents.clone(), Vec::new(), OutboxPolicy::default());
+    let store = store.delivering(documents.clone(), declared(), OutboxPolicy::default());
     while number(&outside, "SELECT count(*) FROM (SELECT 1 FROM outbox LIMIT 1) AS waiting").await? > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -155,7 +162,7 @@ async fn writing(mongo: &mut Mongo) -> Outcome<()> {
     let documents = in_mongo(mongo, "writing");
     let store = Store::connect(&StoreOptions::new(&database.url), SystemClock).await?;
     documents.prepare(&collections()).await?;
-    let store = store.delivering(documents, Vec::new(), OutboxPolicy::default());
+    let store = store.delivering(documents, declared(), OutboxPolicy::default());
     let mut times = [Vec::new(), Vec::new()];
     for turn in 0..=TURNS {
         for (times, is_there) in times.iter_mut().zip([true, false]) {

@@ -30,22 +30,38 @@ use super::{
 /// The tables that entities are generated for, and what is left out: tables, and columns as in `orders.total`, each with
 /// the reason.
 pub(super) async fn discover(url: &str) -> Result<(Vec<TableCreateStatement>, Vec<String>), EntityError> {
-    match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
-        "postgres" | "postgresql" => {
-            let options = PgConnectOptions::from_str(url).map_err(EntityError::Url)?.disable_statement_logging();
-            let pool = PgPoolOptions::new().max_connections(1).connect_with(options);
-            let pool = pool.await.map_err(EntityError::Connect)?;
+    match open(url).await? {
+        Open::Postgres(pool) => {
             let found = postgres(&pool).await;
             pool.close().await;
             found
         }
-        "sqlite" => {
-            let options = SqliteConnectOptions::from_str(url).map_err(EntityError::Url)?.disable_statement_logging();
-            let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options);
-            let pool = pool.await.map_err(EntityError::Connect)?;
+        Open::Sqlite(pool) => {
             let found = sqlite(&pool).await;
             pool.close().await;
             found
+        }
+    }
+}
+
+/// A database that is there.
+pub(super) enum Open {
+    Postgres(PgPool),
+    Sqlite(SqlitePool),
+}
+
+/// Opens the database of a URL, for one thing at a time.
+pub(super) async fn open(url: &str) -> Result<Open, EntityError> {
+    match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
+        "postgres" | "postgresql" => {
+            let options = PgConnectOptions::from_str(url).map_err(EntityError::Url)?.disable_statement_logging();
+            let pool = PgPoolOptions::new().max_connections(1).connect_with(options);
+            Ok(Open::Postgres(pool.await.map_err(EntityError::Connect)?))
+        }
+        "sqlite" => {
+            let options = SqliteConnectOptions::from_str(url).map_err(EntityError::Url)?.disable_statement_logging();
+            let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options);
+            Ok(Open::Sqlite(pool.await.map_err(EntityError::Connect)?))
         }
         scheme if url.contains("://") => Err(EntityError::UnknownDatabase { scheme: scheme.to_owned() }),
         _ => Err(EntityError::UnknownDatabase { scheme: "this".to_owned() }),

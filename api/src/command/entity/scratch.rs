@@ -4,13 +4,17 @@ use std::{str::FromStr, sync::Arc};
 
 use migration::{MigrationTrait, Migrator, MigratorTrait};
 use sea_orm_migration::{
-    SchemaManager,
-    sea_orm::{DatabaseConnection, SqlxPostgresConnector, SqlxSqliteConnector},
+    DbErr, SchemaManager,
+    sea_orm::{DatabaseConnection, SqlxPostgresConnector, SqlxSqliteConnector, TransactionTrait},
 };
 use sea_query::TableCreateStatement;
 use sqlx::{PgPool, SqlitePool, postgres::PgConnectOptions};
 
-use super::{EntityError, schema};
+use super::{
+    EntityError,
+    foreign::{self, Open},
+    schema,
+};
 use crate::{
     command::scratch::{ScratchError, on_postgres, on_sqlite},
     schema::Schema,
@@ -36,14 +40,90 @@ pub(super) async fn discover(database_url: Option<&str>, last: Last) -> Result<V
     }
 }
 
+/// The tables of a database that is there, and everything else that it is made of.
+pub(super) async fn read_database(url: &str) -> Result<(Vec<TableCreateStatement>, Schema), EntityError> {
+    let read = |error: DbErr| EntityError::Discover(error.into());
+    match foreign::open(url).await? {
+        Open::Postgres(pool) => {
+            let found = async {
+                let tables = schema::read_postgres(&pool).await?;
+                let database = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
+                Ok((tables, Schema::read(&database).await.map_err(read)?))
+            };
+            let found = found.await;
+            pool.close().await;
+            found
+        }
+        Open::Sqlite(pool) => {
+            let found = async {
+                let tables = schema::read_sqlite(&pool).await?;
+                let database = SqlxSqliteConnector::from_sqlx_sqlite_pool(pool.clone());
+                Ok((tables, Schema::read(&database).await.map_err(read)?))
+            };
+            let found = found.await;
+            pool.close().await;
+            found
+        }
+    }
+}
+
 /// What the migrations make of an empty SQLite database.
 pub(super) async fn schema(last: Last) -> Result<Schema, EntityError> {
-    on_sqlite(async move |pool| {
-        let database = SqlxSqliteConnector::from_sqlx_sqlite_pool(pool);
+    schema_on(None, last).await
+}
+
+/// What the migrations make of an empty database: on the PostgreSQL server of this URL, or else on SQLite.
+pub(super) async fn schema_on(url: Option<&str>, last: Last) -> Result<Schema, EntityError> {
+    let read = async |database: DatabaseConnection, last: Last| {
         migrate(&database, last).await?;
         Schema::read(&database).await.map_err(|error| EntityError::Discover(error.into()))
+    };
+    match url.filter(|url| url.starts_with("postgres")) {
+        Some(url) => {
+            let server = PgConnectOptions::from_str(url).map_err(EntityError::Url)?;
+            let work = async move |pool| read(SqlxPostgresConnector::from_sqlx_postgres_pool(pool), last).await;
+            on_postgres(server, "public", work).await
+        }
+        None => on_sqlite(async move |pool| read(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool), last).await).await,
+    }
+}
+
+/// What a migration does to what those before it made.
+pub(super) struct Tried {
+    /// The tables afterwards.
+    pub(super) tables: Vec<TableCreateStatement>,
+    /// The schema before.
+    pub(super) before: Schema,
+    /// The schema once it was taken back.
+    pub(super) back: Schema,
+}
+
+/// Takes a migration up and down on an empty SQLite database with all others.
+pub(super) async fn try_out(last: Arc<dyn MigrationTrait>) -> Result<Tried, EntityError> {
+    on_sqlite(async move |pool| {
+        let read = |error: DbErr| EntityError::Discover(error.into());
+        let database = SqlxSqliteConnector::from_sqlx_sqlite_pool(pool.clone());
+        migrate(&database, None).await?;
+        let before = Schema::read(&database).await.map_err(read)?;
+        in_transaction(&database, async |schema| last.up(schema).await).await?;
+        let tables = schema::read_sqlite(&pool).await?;
+        in_transaction(&database, async |schema| last.down(schema).await).await?;
+        let back = Schema::read(&database).await.map_err(read)?;
+        Ok(Tried { tables, before, back })
     })
     .await
+}
+
+async fn in_transaction(
+    database: &DatabaseConnection,
+    work: impl AsyncFnOnce(&SchemaManager<'_>) -> Result<(), DbErr>,
+) -> Result<(), EntityError> {
+    let done = async {
+        let transaction = database.begin().await?;
+        work(&SchemaManager::new(&transaction)).await?;
+        transaction.commit().await
+    };
+    done.await.map_err(EntityError::Migrate)
 }
 
 async fn discover_sqlite(pool: SqlitePool, last: Last) -> Result<Vec<TableCreateStatement>, EntityError> {

@@ -7,7 +7,7 @@ use sea_orm_migration::DbErr;
 use super::{
     Direction, Drift, Problem, Rows, Step, UnknownSchema, fault::is_forbidden, grant::GrantError, lint::Report,
 };
-use crate::command::signal::Signal;
+use crate::command::{change::ChangeError, signal::Signal};
 
 /// Why a verb was refused, or failed.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,8 @@ pub enum MigrateError {
     SameRole { user: String },
     #[error(transparent)]
     Grant(#[from] GrantError),
+    #[error(transparent)]
+    Change(#[from] ChangeError),
     #[error("no single migration is called {version}: {}", suggestion(near))]
     UnknownVersion { version: String, near: Vec<String> },
     #[error("{}", problems.iter().map(|(name, problem)| format!("{name} {problem}")).collect::<Vec<_>>().join("; "))]

@@ -12,6 +12,7 @@ use sea_orm_migration::sea_orm::prelude::ChronoDateTimeUtc;
 use serde::Serialize;
 
 use super::MigrateError;
+use crate::command::change::Source;
 
 /// A migration: HEAD, USES, WHAT, UP and DOWN are yet to be said.
 const MIGRATION: &str = r#"use sea_orm_migration::HEAD;
@@ -108,6 +109,12 @@ fn column_migration(verb: &str, columns: &[&str], table: &str) -> String {
     Said { head: "{prelude::*, schema::text_null}", uses: "", what, schema: "schema", up, down }.migration()
 }
 
+/// A migration whose two ways were worked out.
+pub(super) fn migration_of(what: &str, source: Source) -> String {
+    let Source { head, uses, up, down } = source;
+    Said { head: &head, uses: &uses, what: what.to_owned(), schema: "schema", up, down }.migration()
+}
+
 /// A migration of which nobody can tell what it is to do.
 fn empty_migration() -> String {
     let fails = || "Err(DbErr::Migration(\"this migration is yet to be written\".to_owned()))".to_owned();
@@ -144,7 +151,12 @@ impl fmt::Display for Generated {
 /// if a file cannot be written. Then nothing has changed.
 pub fn generate(name: &str, folder: &Path, now: SystemTime) -> Result<Generated, MigrateError> {
     let title = title(name)?;
-    let Draft { name, content, list: after } = draft(&title, &start(&title), folder, now)?;
+    write(draft(&title, &start(&title), folder, now)?, folder)
+}
+
+/// Writes a draft into `folder`, and enters it in the list: both or neither.
+pub(super) fn write(draft: Draft, folder: &Path) -> Result<Generated, MigrateError> {
+    let Draft { name, content, list: after } = draft;
     let (file, list) = (folder.join(format!("{name}.rs")), folder.join("lib.rs"));
     fs::File::create_new(&file)
         .and_then(|mut created| created.write_all(content.as_bytes()))
@@ -189,7 +201,7 @@ fn in_sql(folder: &Path) -> String {
     names.map(|name| format!("mod m{};\n", name.strip_prefix('m').unwrap_or(&name))).collect()
 }
 
-fn title(name: &str) -> Result<String, MigrateError> {
+pub(super) fn title(name: &str) -> Result<String, MigrateError> {
     let permitted = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, ' ' | '-' | '_');
     if !name.chars().all(permitted) || !name.contains(|c: char| c.is_ascii_lowercase()) {
         return Err(MigrateError::Name { name: name.to_owned() });

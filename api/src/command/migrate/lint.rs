@@ -139,6 +139,13 @@ pub(super) async fn lint_pending(migrations: &[Box<dyn MigrationTrait>], pending
     report
 }
 
+/// Judges the way up of a migration that comes after all others of this program.
+pub(super) async fn lint_new(migration: Box<dyn MigrationTrait>) -> Report {
+    let name = migration.name().to_owned();
+    let migrations = Migrator::migrations().into_iter().chain([migration]).collect::<Vec<_>>();
+    lint_pending(&migrations, &[name]).await
+}
+
 /// Judges one piece of SQL, after others that are only known of.
 pub fn lint_sql(before: &[&str], sql: &str) -> Report {
     let mut known = Known::default();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Generated, Granted, Plan, Refusal, Standing, Status, lint::Report};
+use super::{Diff, Generated, Granted, Plan, Refusal, Standing, Status, lint::Report};
 use crate::command::Exit;
 
 /// What a command did or found.
@@ -35,6 +35,8 @@ pub enum Output {
     Lint(Report),
     /// The files that were written.
     Generated(Generated),
+    /// The migration that leads to what was asked for.
+    Diff(Diff),
 }
 
 /// How a database stands. For programs it is the list of migrations alone: `migrate refusals` is the other one.
@@ -180,6 +182,7 @@ impl fmt::Display for Output {
             Self::Plan(plan) => plan.fmt(f),
             Self::Lint(report) => report.fmt(f),
             Self::Generated(generated) => generated.fmt(f),
+            Self::Diff(diff) => diff.fmt(f),
         }
     }
 }

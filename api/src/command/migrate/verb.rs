@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use super::DiffOptions;
 use crate::config::duration;
 
 /// The verbs under `migrate`.
@@ -80,6 +81,8 @@ pub enum MigrateCommand {
         /// Files or folders of plain SQL [default: the migrations of this program]
         paths: Vec<PathBuf>,
     },
+    /// Write the migration that leads to what the entities say, and enter it in the list
+    Diff(Box<DiffOptions>),
     /// Write the start of a new migration, and enter it in the list
     Generate {
         /// What it does, such as "add avatar to users"
@@ -122,6 +125,7 @@ impl MigrateCommand {
             Self::Grant { .. } => ("grant", Effect::None),
             Self::Plan { .. } => ("plan", Effect::None),
             Self::Lint { .. } => ("lint", Effect::None),
+            Self::Diff(_) => ("diff", Effect::None),
             Self::Generate { .. } => ("generate", Effect::None),
         }
     }

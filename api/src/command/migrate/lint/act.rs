@@ -146,6 +146,7 @@ pub(super) enum Action {
     DropNotNull(String),
     /// A default, an identity, an expression: what is said of rows to come.
     SetColumn,
+    DropDefault(String),
     /// How a column or a table is stored and counted, which readers and writers do not wait for.
     SetStorage,
     RenameColumn {

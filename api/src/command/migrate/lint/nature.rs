@@ -108,6 +108,7 @@ pub(super) fn is_combinable(action: &Action) -> bool {
             | Action::SetNotNull(_)
             | Action::DropNotNull(_)
             | Action::SetColumn
+            | Action::DropDefault(_)
             | Action::SetStorage
     )
 }

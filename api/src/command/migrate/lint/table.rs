@@ -382,8 +382,10 @@ fn alter_column(at: &mut Cursor<'_>, column: String) -> Option<Action> {
         *at = ahead;
         return Some(Action::SetStorage);
     }
-    let said: [&[&str]; 9] = [
-        &["DROP", "DEFAULT"],
+    if at.take(&["DROP", "DEFAULT"]) {
+        return Some(Action::DropDefault(column));
+    }
+    let said: [&[&str]; 8] = [
         &["DROP", "IDENTITY"],
         &["DROP", "EXPRESSION"],
         &["ADD", "GENERATED"],

@@ -22,7 +22,12 @@ impl Judge<'_> {
         for action in actions {
             self.action(relation, table, action);
         }
-        if self.exists(table) && relation == Relation::Table && self.is_up() && actions.iter().all(is_combinable) {
+        // A column cannot come with a default for the rows that there are only, and lose it in the same statement.
+        let fills =
+            |action: &Action| matches!(action, Action::DropDefault(name) if self.known.made_column(table, name));
+        let is_cheap = actions.iter().all(fills);
+        let is_one_of_several = relation == Relation::Table && self.is_up() && actions.iter().all(is_combinable);
+        if self.exists(table) && is_one_of_several && !is_cheap {
             let statement = &self.script.statements[self.at];
             let sql = if is_outer { statement.sql.clone() } else { format!("ALTER TABLE {table} …") };
             match self.course.altered.get(table) {
