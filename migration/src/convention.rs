@@ -8,7 +8,6 @@
 mod alteration;
 mod audited;
 mod cached;
-mod table_text;
 
 pub use alteration::{Alteration, alter};
 pub use audited::{audited, unaudited};

@@ -6,19 +6,19 @@
 //! make the table anew, as is done for other changes, would not do here: rows that others refer to cannot be away for a
 //! while.
 
-use sea_orm_migration::{
-    prelude::*,
-    sea_orm::{DbBackend, QueryResult, Statement},
-};
+mod place;
+mod postgres;
+mod sqlite;
+mod table_text;
 
+use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
+
+use self::place::Place;
 use super::{
     Key,
     audited::{audited, masked, unaudited},
-    cached,
-    table_text::TableText,
-    uncached,
+    cached, uncached,
 };
-use crate::backfill::is_recording;
 
 /// Changes of a table, in the order in which they are said.
 ///
@@ -246,9 +246,9 @@ impl Alteration {
             if sqlite && change.is_of_columns() {
                 audit.turn_off(&place).await?;
             }
-            match place.postgres_or_sqlite() {
-                DbBackend::Sqlite => place.on_sqlite(change).await?,
-                _ => place.on_postgres(change).await?,
+            match sqlite {
+                true => place.on_sqlite(change).await?,
+                false => place.on_postgres(change).await?,
             }
         }
         place.flush().await?;
@@ -322,302 +322,6 @@ impl Audit {
     }
 }
 
-/// The table that is changed.
-struct Place<'a> {
-    schema: &'a SchemaManager<'a>,
-    table: String,
-    /// What PostgreSQL is yet to be told, in one statement, so that it looks at the rows once.
-    clauses: Vec<String>,
-}
-
-impl Place<'_> {
-    fn postgres_or_sqlite(&self) -> DbBackend {
-        self.schema.get_database_backend()
-    }
-
-    async fn run(&self, sql: impl AsRef<str>) -> Result<(), DbErr> {
-        self.schema.get_connection().execute_unprepared(sql.as_ref()).await.map(drop)
-    }
-
-    async fn ask(&self, sql: impl Into<String>) -> Result<Vec<QueryResult>, DbErr> {
-        let statement = Statement::from_string(self.postgres_or_sqlite(), sql);
-        self.schema.get_connection().query_all_raw(statement).await
-    }
-
-    async fn alter(&self, clause: impl AsRef<str>) -> Result<(), DbErr> {
-        self.run(format!("ALTER TABLE {} {}", quoted(&self.table), clause.as_ref())).await
-    }
-
-    /// Says all that is yet to be said.
-    async fn flush(&mut self) -> Result<(), DbErr> {
-        match std::mem::take(&mut self.clauses) {
-            clauses if clauses.is_empty() => Ok(()),
-            clauses => self.alter(clauses.join(", ")).await,
-        }
-    }
-
-    /// A clause of `ALTER TABLE`, out of a whole statement.
-    fn clause_of(&self, statement: &str) -> String {
-        let start = format!("ALTER TABLE {} ", quoted(&self.table));
-        statement.strip_prefix(&start).unwrap_or(statement).to_owned()
-    }
-
-    async fn fill(&self, column: &str, value: &Expr) -> Result<(), DbErr> {
-        let column = Alias::new(column);
-        let update = Query::update()
-            .table(Alias::new(&self.table))
-            .value(column.clone(), value.clone())
-            .and_where(Expr::col(column).is_null())
-            .take();
-        // Without a type of its own, as a text that is a time.
-        self.run(match self.postgres_or_sqlite() {
-            DbBackend::Sqlite => update.to_string(SqliteQueryBuilder),
-            _ => update.to_string(PostgresQueryBuilder),
-        })
-        .await
-    }
-
-    async fn rename_table(&mut self, to: String) -> Result<(), DbErr> {
-        self.alter(format!("RENAME TO {}", quoted(&to))).await?;
-        self.table = to;
-        Ok(())
-    }
-
-    async fn index(&self, name: &str, is_unique: bool, columns: &[String]) -> Result<(), DbErr> {
-        let mut index = Index::create().name(name).table(Alias::new(&self.table)).take();
-        for column in columns {
-            index.col(Alias::new(column));
-        }
-        if is_unique {
-            index.unique();
-        }
-        self.schema.create_index(index).await
-    }
-
-    async fn on_postgres(&mut self, change: Change) -> Result<(), DbErr> {
-        let table = self.table.clone();
-        let clause = match change {
-            Change::Add { column, filled } => {
-                let name = quoted(&column.get_column_name());
-                let with = filled.clone().map(|value| column.clone().default(value).take()).unwrap_or(column);
-                let statement =
-                    Table::alter().table(Alias::new(&table)).add_column(with).to_string(PostgresQueryBuilder);
-                self.clauses.push(self.clause_of(&statement));
-                if filled.is_none() {
-                    return Ok(());
-                }
-                // Of a column that is not there yet, nothing is said in the same statement.
-                self.flush().await?;
-                return self.alter(format!("ALTER COLUMN {name} DROP DEFAULT")).await;
-            }
-            Change::Drop(column) => format!("DROP COLUMN {}", quoted(&column)),
-            Change::Retype(column) => {
-                let (name, kind) = (quoted(&column.get_column_name()), kind(&column, PostgresQueryBuilder));
-                format!("ALTER COLUMN {name} TYPE {kind} USING {name}::{kind}")
-            }
-            Change::Optional(column) => format!("ALTER COLUMN {} DROP NOT NULL", quoted(&column)),
-            Change::Required { column, filled: _ } => format!("ALTER COLUMN {} SET NOT NULL", quoted(&column)),
-            Change::Refer(reference) => self.clause_of(&reference.statement(&table).to_string(PostgresQueryBuilder)),
-            Change::Unrefer(column) => format!("DROP CONSTRAINT {}", quoted(&format!("fk_{table}_{column}"))),
-            Change::Check { name, condition } => {
-                let condition = Query::select().expr(condition).to_string(PostgresQueryBuilder);
-                let condition = condition.trim_start_matches("SELECT ");
-                format!("ADD CONSTRAINT {} CHECK ({condition})", quoted(&name))
-            }
-            Change::DropCheck(name) => format!("DROP CONSTRAINT {}", quoted(&name)),
-            other => {
-                self.flush().await?;
-                return match other {
-                    Change::RenameTable(to) => self.rename_table(to).await,
-                    Change::Rename { from, to } => {
-                        self.alter(format!("RENAME COLUMN {} TO {}", quoted(&from), quoted(&to))).await
-                    }
-                    Change::RenameConstraint { from, to } => {
-                        self.alter(format!("RENAME CONSTRAINT {} TO {}", quoted(&from), quoted(&to))).await
-                    }
-                    Change::Index { name, is_unique, columns } => self.index(&name, is_unique, &columns).await,
-                    Change::DropIndex(name) => self.run(format!("DROP INDEX {}", quoted(&name))).await,
-                    Change::RenameIndex { from, to } => {
-                        self.run(format!("ALTER INDEX {} RENAME TO {}", quoted(&from), quoted(&to))).await
-                    }
-                    Change::Remark(sql) | Change::Statement(sql) => self.run(sql).await,
-                    _ => Ok(()),
-                };
-            }
-        };
-        self.clauses.push(clause);
-        Ok(())
-    }
-
-    async fn on_sqlite(&mut self, change: Change) -> Result<(), DbErr> {
-        match change {
-            Change::Remark(sql) | Change::Statement(sql) => self.run(sql).await,
-            Change::RenameTable(to) => self.rename_table(to).await,
-            Change::Add { column, filled } => {
-                let name = column.get_column_name();
-                let spec = column.get_column_spec();
-                // A column that has to have a value is only taken with a default, which is then not written into the rows.
-                let is_bare = spec.nullable == Some(false) && spec.default.is_none();
-                let with = if is_bare { column.clone().null().take() } else { column };
-                let statement = Table::alter().table(Alias::new(&self.table)).add_column(with).take();
-                self.schema.alter_table(statement).await?;
-                if let Some(value) = &filled {
-                    self.fill(&name, value).await?;
-                }
-                match is_bare {
-                    true => self.rewrite(&format!("{name} may not be null"), |text| text.not_null(&name)).await,
-                    false => Ok(()),
-                }
-            }
-            Change::Drop(column) => self.alter(format!("DROP COLUMN {}", quoted(&column))).await,
-            Change::Rename { from, to } => {
-                self.alter(format!("RENAME COLUMN {} TO {}", quoted(&from), quoted(&to))).await
-            }
-            Change::Retype(column) => {
-                let (name, kind) = (column.get_column_name(), kind(&column, SqliteQueryBuilder));
-                let said = format!("{name} is {kind}");
-                self.write_text(&said, |text| text.retype(&name, &kind)).await?;
-                // It keeps numbers as texts, and the other way round, as long as the column is the old one.
-                self.convert(&name, &kind).await?;
-                self.hold(&said).await
-            }
-            Change::Optional(column) => {
-                self.rewrite(&format!("{column} may be null"), |text| text.without_not_null(&column)).await
-            }
-            Change::Required { column, filled: _ } => {
-                self.rewrite(&format!("{column} may not be null"), |text| text.not_null(&column)).await
-            }
-            Change::Refer(reference) => {
-                let statement = reference.statement(&self.table);
-                let said = format!("{} refers to {}", reference.column, reference.parent);
-                let dummy = Table::create().table(Alias::new(&self.table)).foreign_key(&mut statement.clone()).take();
-                self.rewrite(&said, |text| text.append(&dummy.to_string(SqliteQueryBuilder))).await
-            }
-            Change::Unrefer(column) => {
-                self.rewrite(&format!("{column} refers to nothing"), |text| text.without_reference(&column)).await
-            }
-            Change::Check { name, condition } => {
-                let check = Check::named(Alias::new(&name), condition);
-                let dummy = Table::create().table(Alias::new(&self.table)).check(check).take();
-                self.rewrite(&format!("with {name}"), |text| text.append(&dummy.to_string(SqliteQueryBuilder))).await
-            }
-            Change::DropCheck(name) => {
-                self.rewrite(&format!("without {name}"), |text| text.without_constraint(&name)).await
-            }
-            Change::RenameConstraint { from, to } => {
-                // References need not have a name there.
-                let rename = |text: &mut TableText| text.rename_constraint(&from, &to);
-                let or_none = |text: &mut TableText| rename(text).or_else(|| from.starts_with("fk_").then_some(()));
-                self.rewrite(&format!("{from} is {to}"), or_none).await
-            }
-            Change::Index { name, is_unique, columns } => self.index(&name, is_unique, &columns).await,
-            Change::DropIndex(name) => self.run(format!("DROP INDEX {}", quoted(&name))).await,
-            Change::RenameIndex { from, to } => self.rename_index(&from, &to).await,
-        }
-    }
-
-    /// An index is only its text, and made as fast as it can be: it has no other name, but there is another one.
-    async fn rename_index(&self, from: &str, to: &str) -> Result<(), DbErr> {
-        let asked = format!("SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = {}", literal(from));
-        let Some(row) = self.ask(asked).await?.into_iter().next() else { return self.is_missing(from).await };
-        let text: String = row.try_get_by_index(0)?;
-        let (start, rest) = text.split_once(from).unwrap_or((&text, ""));
-        self.run(format!("DROP INDEX {}", quoted(from))).await?;
-        self.run(format!("{start}{to}{rest}")).await
-    }
-
-    /// Values that are to be of another type. SQLite takes what is none for 0 when it is told to.
-    async fn convert(&self, column: &str, kind: &str) -> Result<(), DbErr> {
-        let (table, name) = (quoted(&self.table), quoted(column));
-        let lower = kind.to_lowercase();
-        let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-        let to = match () {
-            () if has(&["json", "date", "time", "uuid", "bool", "blob"]) => return Ok(()),
-            () if has(&["int"]) => "INTEGER",
-            () if has(&["char", "text"]) => "TEXT",
-            () if has(&["float", "double", "real"]) => "REAL",
-            () => return Ok(()),
-        };
-        if to != "TEXT" {
-            let is_other = format!("typeof({name}) = 'text' AND {name} <> CAST(CAST({name} AS {to}) AS TEXT)");
-            let rows = self.ask(format!("SELECT count(*) FROM {table} WHERE {is_other}")).await?;
-            let others: i64 = rows.first().map_or(Ok(0), |row| row.try_get_by_index(0))?;
-            if others > 0 {
-                let says = format!("{others} rows of {} have something in {column} that is no {kind}", self.table);
-                return Err(DbErr::Migration(says));
-            }
-        }
-        self.run(format!("UPDATE {table} SET {name} = CAST({name} AS {to}) WHERE {name} IS NOT NULL")).await
-    }
-
-    /// Changes the text of the table, and holds every row against it.
-    async fn rewrite(&self, said: &str, change: impl FnOnce(&mut TableText) -> Option<()> + Send) -> Result<(), DbErr> {
-        self.write_text(said, change).await?;
-        self.hold(said).await
-    }
-
-    async fn write_text(
-        &self,
-        said: &str,
-        change: impl FnOnce(&mut TableText) -> Option<()> + Send,
-    ) -> Result<(), DbErr> {
-        let table = literal(&self.table);
-        let rows = self.ask(format!("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = {table}")).await?;
-        let Some(row) = rows.into_iter().next() else { return self.is_missing(said).await };
-        let mut text = TableText::read(&row.try_get_by_index::<String>(0)?);
-        let changed = text.as_mut().and_then(change);
-        let (Some(text), Some(())) = (text, changed) else {
-            let says =
-                format!("the text that SQLite keeps of {} does not let itself be changed so: {said}", self.table);
-            return Err(DbErr::Migration(says));
-        };
-        let version: i32 = match self.ask("PRAGMA schema_version").await?.first() {
-            Some(row) => row.try_get_by_index(0)?,
-            None => return self.is_missing(said).await,
-        };
-        self.run("PRAGMA writable_schema = ON").await?;
-        let update = format!(
-            "UPDATE sqlite_schema SET sql = {} WHERE type = 'table' AND name = {table}",
-            literal(&text.to_string())
-        );
-        let written = async {
-            self.run(update).await?;
-            // Whoever else has the database open reads the schema again.
-            self.run(format!("PRAGMA schema_version = {}", version.wrapping_add(1))).await
-        };
-        let written = written.await;
-        self.run("PRAGMA writable_schema = RESET").await?;
-        written
-    }
-
-    /// Whether every row is as the table says.
-    async fn hold(&self, said: &str) -> Result<(), DbErr> {
-        let table = literal(&self.table);
-        let refused = |what: String| DbErr::Migration(format!("{} cannot be changed so ({said}): {what}", self.table));
-        let integrity = self.ask(format!("PRAGMA integrity_check({table})")).await?;
-        if let Some(row) = integrity.first() {
-            let says: String = row.try_get_by_index(0)?;
-            if says != "ok" {
-                return Err(refused(says));
-            }
-        }
-        match self.ask(format!("PRAGMA foreign_key_check({table})")).await?.len() {
-            0 => Ok(()),
-            rows => Err(refused(format!("{rows} rows refer to what is not there"))),
-        }
-    }
-
-    /// Nothing of that kind is there, unless nothing is because this is only looked at.
-    async fn is_missing(&self, what: &str) -> Result<(), DbErr> {
-        if is_recording() {
-            return self
-                .run(format!("UPDATE sqlite_schema SET sql = '… {what} …' WHERE name = {}", literal(&self.table)))
-                .await;
-        }
-        Err(DbErr::Migration(format!("{} is not there to be changed: {what}", self.table)))
-    }
-}
-
 impl Reference {
     fn statement(&self, table: &str) -> ForeignKeyCreateStatement {
         ForeignKey::create()
@@ -628,23 +332,4 @@ impl Reference {
             .on_delete(self.on_delete)
             .take()
     }
-}
-
-/// The type of a column, as the database calls it.
-fn kind(column: &ColumnDef, builder: impl SchemaBuilder) -> String {
-    let name = column.get_column_name();
-    let bare = match column.get_column_type() {
-        Some(kind) => ColumnDef::new_with_type(Alias::new(&name), kind.clone()),
-        None => ColumnDef::new(Alias::new(&name)),
-    };
-    let text = Table::create().table("t").col(bare).to_string(builder);
-    TableText::read(&text).and_then(|mut text| text.kind(&name)).unwrap_or_default()
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
