@@ -39,7 +39,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 on_empty! {
     within limit(2 * MINUTE), each_row_is_changed_once_whoever_is_killed:
         sqlite at Sqlite, postgres at Postgres, pgbouncer at PgBouncer;
-    within MINUTE, each_row_is_changed_once_however_many_migrate: sqlite at Sqlite, postgres at Postgres, pgbouncer at PgBouncer;
+    within limit(MINUTE), each_row_is_changed_once_however_many_migrate: sqlite at Sqlite, postgres at Postgres, pgbouncer at PgBouncer;
     within MINUTE, who_stands_still_does_not_go_on: sqlite at Sqlite, postgres at Postgres, pgbouncer at PgBouncer;
     within 3 * MINUTE, what_is_cancelled_is_explained_and_goes_on: sqlite at Sqlite, postgres at Postgres;
     within 2 * MINUTE, the_bare_library_does_the_same: sqlite at Sqlite, postgres at Postgres;

@@ -29,7 +29,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 on_empty! {
     within MINUTE, what_is_dangerous_is_refused_where_the_database_is_in_use: sqlite at Sqlite, postgres at Postgres;
-    within MINUTE, what_cannot_be_rolled_back_is_refused_before_anything_is: sqlite at Sqlite, postgres at Postgres;
+    within MINUTE, case_59_what_cannot_be_rolled_back_is_refused_before_anything_is: sqlite at Sqlite, postgres at Postgres;
     within MINUTE, in_production_nothing_is_overridden: sqlite at Sqlite, postgres at Postgres;
     within MINUTE, indexes_are_made_concurrently: sqlite at Sqlite, postgres at Postgres;
     within MINUTE, what_a_failed_index_leaves_is_dropped: postgres at Postgres, pgbouncer at PgBouncer;
@@ -169,7 +169,7 @@ const ONE_WAY: &[SqlMigration] = &[
     ),
 ];
 
-async fn what_cannot_be_rolled_back_is_refused_before_anything_is(empty: &Empty) {
+async fn case_59_what_cannot_be_rolled_back_is_refused_before_anything_is(empty: &Empty) {
     const NAMES: [&str; 2] = ["20260101_000003_forget_n", "m20260101_000002_halve"];
     let migrations = || migration::among(vec![Box::new(Halve) as Box<dyn MigrationTrait>], ONE_WAY);
     let report = lint_migrations(&migrations()).await;

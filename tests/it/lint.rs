@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::command::migrate::lint::{Mode, Rule, effects, lint, lint_migrations, lint_sql};
+use api::command::migrate::lint::{Mode, Rule, effects, lint, lint_migrations, lint_sql, trace};
 use migration::Migrator;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 use sea_orm_migration::prelude::*;
-use tests::{Backend, TestApp, on_both, run::LIMIT, within};
+use tests::{Backend, TestApp, on_both, postgres, run::LIMIT, within};
 
 /// A migration with the rules that it breaks.
 ///
@@ -99,7 +99,7 @@ fn it_finds_what_is_dangerous_and_nothing_else() {
 // Beyond the corpus.
 
 /// What is about a migration as a whole, or is not told from its text.
-const ELSEWHERE: &[Rule] = &[Rule::M00, Rule::M34, Rule::M54, Rule::M55, Rule::M56, Rule::M60];
+const ELSEWHERE: &[Rule] = &[Rule::M00, Rule::M34, Rule::M54, Rule::M55, Rule::M56, Rule::M60, Rule::M61, Rule::M62];
 
 #[test]
 fn a_migration_takes_less_than_50_ms() {
@@ -332,6 +332,60 @@ async fn migrations_in_rust_are_judged_by_what_they_run() {
         let rules: Vec<_> = report.findings.iter().map(|finding| finding.rule.id()).collect();
         assert_eq!(rules, expected, "{name}: {report}");
     }
+}
+
+/// A migration of SQL that no reader understands, unless it is run.
+struct Hidden(&'static str, &'static str);
+
+impl MigrationName for Hidden {
+    fn name(&self) -> &str {
+        self.0
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Hidden {
+    async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {
+        schema.get_connection().execute_unprepared(self.1).await.map(drop)
+    }
+
+    async fn down(&self, _: &SchemaManager) -> Result<(), DbErr> {
+        Ok(())
+    }
+}
+
+fn hidden() -> Vec<Box<dyn MigrationTrait>> {
+    const REWRITES: &str =
+        "DO $$ BEGIN EXECUTE 'ALTER ' || 'TABLE notes ALTER COLUMN n TYPE bytea USING n::bytea'; END $$";
+    const LOCKS: &str = "DO $$ BEGIN EXECUTE 'LOCK ' || 'TABLE notes'; END $$";
+    const ALLOWED: &str = "-- lint: allow M62 because nobody is there at night\n\
+                           DO $$ BEGIN EXECUTE 'LOCK ' || 'TABLE notes'; END $$";
+    vec![
+        Box::new(Hidden("m1", "CREATE TABLE notes (id bigint PRIMARY KEY, n text)")),
+        Box::new(Hidden("m2", REWRITES)),
+        Box::new(Hidden("m3", LOCKS)),
+        Box::new(Hidden("m4", ALLOWED)),
+        Box::new(Hidden("m5", "ALTER TABLE notes ALTER COLUMN n TYPE text USING encode(n, 'hex')")),
+        Box::new(Hidden("m6", "TRUNCATE notes")),
+        Box::new(Hidden("m7", "ALTER TABLE notes ADD COLUMN m text")),
+    ]
+}
+
+#[tokio::test]
+async fn what_no_text_tells_is_seen_when_it_is_run() {
+    let server = tests::or_skip!(postgres::shared().await);
+    let url = server.url("postgres");
+    let report = trace(&url, hidden).await.unwrap();
+    let seen = report.findings.iter().filter(|finding| [Rule::M61, Rule::M62].contains(&finding.rule));
+    let seen = seen.map(|finding| (finding.migration.as_str(), finding.rule.id())).collect::<Vec<_>>();
+    assert_eq!(seen, [("m2", "M61"), ("m2", "M62"), ("m3", "M62")], "{report}");
+    assert!(report.to_string().contains("what is done to notes, as a statement of the migration itself"), "{report}");
+    assert!(!report.findings.iter().any(|finding| finding.migration == "m4" && finding.rule == Rule::M00), "{report}");
+
+    let output = TestApp::run(&["migrate", "lint", "--trace", &url], &[]).await;
+    assert_eq!(output.code(), Some(0), "{output:?}");
+    let output = TestApp::run(&["migrate", "lint", "--trace", "sqlite://data.db"], &[]).await;
+    assert_eq!(output.code(), Some(2), "{output:?}");
 }
 
 /// What stands in the plan is what the server does: the strongest lock on the table that a statement is about.

@@ -60,7 +60,7 @@ pub use report::{Direction, Output, Overview, Refusals, Step, StepStatus};
 pub use standing::{Begun, Problem, Record, Rows, Standing, Status, status};
 pub(crate) use start::may_migrate;
 pub use start::prepare_schema;
-pub use verb::MigrateCommand;
+pub use verb::{Address, MigrateCommand};
 
 use migration::{Migrator, MigratorTrait};
 use sea_orm_migration::sea_orm::DbBackend;
@@ -130,8 +130,12 @@ pub async fn run(
     if let MigrateCommand::Diff(options) = command {
         return diff(*options, context.folder.clone(), context.now).await.map(Output::Diff);
     }
-    if let MigrateCommand::Lint { paths } = &command {
-        return lint::lint(paths).await.map(Output::Lint);
+    if let MigrateCommand::Lint { paths, trace } = &command {
+        let report = match trace {
+            Some(server) => lint::trace(&server.0, context.options.program.migrations).await,
+            None => lint::lint(paths).await,
+        };
+        return report.map(Output::Lint);
     }
     let service = Place::read(context.database_url)?;
     let place = Place::read(context.address())?;

@@ -1,6 +1,6 @@
 //! The verbs under `migrate`, and what each of them does to a database.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use super::DiffOptions;
 use crate::config::duration;
@@ -80,6 +80,10 @@ pub enum MigrateCommand {
     Lint {
         /// Files or folders of plain SQL [default: the migrations of this program]
         paths: Vec<PathBuf>,
+        /// PostgreSQL server on which the migrations of this program are run in a scratch database, to see what they lock
+        /// and write anew that their text does not tell
+        #[arg(long, value_name = "URL", conflicts_with = "paths", value_parser = address)]
+        trace: Option<Address>,
     },
     /// Write the migration that leads to what the entities say, and enter it in the list
     Diff(Box<DiffOptions>),
@@ -91,6 +95,23 @@ pub enum MigrateCommand {
         #[arg(short, long, value_name = "FOLDER")]
         out: Option<PathBuf>,
     },
+}
+
+/// Where a server is, which is shown to nobody.
+#[derive(Clone)]
+pub struct Address(pub(super) String);
+
+fn address(url: &str) -> Result<Address, String> {
+    match url.starts_with("postgres") {
+        true => Ok(Address(url.to_owned())),
+        false => Err("it should look like postgres://user:password@host:5432/database".to_owned()),
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Address(***)")
+    }
 }
 
 /// What a verb does to the database.

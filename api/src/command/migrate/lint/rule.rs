@@ -41,7 +41,8 @@ macro_rules! rules {
 }
 
 // What cannot be told from the text has a rule all the same, so that its number is never given away: M34 needs the schema
-// after the migration and the entities, M55 and M56 are kept by the runner.
+// after the migration and the entities, M55 and M56 are kept by the runner,
+// and M61 and M62 are seen when migrations are run.
 rules! {
     M00 "a silencer that silences nothing",
         "it would go on to silence what comes later, and nobody would know why it is there";
@@ -166,6 +167,10 @@ rules! {
         "rows can be read that were meant to be kept apart, or the application is refused its own table";
     M60 "cannot be run on SQLite",
         "the embedded profile would have another schema, or none";
+    M61 "writes a table anew, which its text does not tell",
+        "nobody can read or write the table until every row is written, and nobody who read the migration knew";
+    M62 "locks everybody out of a table, which its text does not tell",
+        "readers and writers wait until the transaction ends, and nobody who read the migration knew";
 }
 
 /// No rule is called so.
