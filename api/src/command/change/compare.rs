@@ -92,109 +92,40 @@ struct Alteration<'a> {
 
 impl Alteration<'_> {
     fn steps(&self, answers: &mut Answers) -> Result<Vec<Step>, ChangeError> {
-        let Self { from, to, before, after, .. } = *self;
+        let Self { from, to, before, after, known, .. } = *self;
         let renamed = answers.renamed_columns(to, before, after)?;
-        let name_now = |column: &str| renamed.get(column).map_or_else(|| column.to_owned(), Clone::clone);
         let (new, gone) = self.come_and_gone(answers, &renamed)?;
-        if before.key.iter().map(|column| name_now(column)).ne(after.key.iter().cloned()) {
+        let (indexes, checks) = (indexes(from, known), checks(from, known)?);
+        let mut draft = Draft { of: self, renamed, indexes, checks, edits: Vec::new() };
+        if before.key.iter().map(|column| draft.now(column)).ne(after.key.iter().cloned()) {
             return Err(ChangeError::ByHand { what: format!("the primary key of {to}") });
         }
-        let mut indexes = indexes(from, self.known);
-        let mut checks = checks(from, self.known)?;
-        let mut edits = Vec::new();
-        if from != to {
-            edits.push(Edit::RenameTable { from: from.to_owned(), to: to.to_owned() });
-            self.call_after(&mut edits, &mut indexes, &mut checks);
+        draft.rename_table();
+        draft.drop_references();
+        let fills = draft.drop_what_hangs_on(&gone);
+        draft.rename_columns();
+        for column in gone {
+            let default = known.column(&column.name).and_then(|known| known.default.clone());
+            let column = Column { filled: fills.get(&column.name).cloned(), ..column.clone() };
+            draft.edits.push(Edit::Drop(NewColumn { column, default }));
         }
-
-        let now = |reference: &Reference| Reference {
-            column: name_now(&reference.column),
-            parent: self.renamed.get(&reference.parent).unwrap_or(&reference.parent).clone(),
-            ..reference.clone()
-        };
-        let stays = |reference: &Reference| after.references.get(&now(reference).column) == Some(&now(reference));
-        let left = before.references.values().filter(|reference| !stays(reference));
-        edits.extend(left.map(|reference| {
-            let parent = self.renamed.get(&reference.parent).unwrap_or(&reference.parent).clone();
-            Edit::Unrefer(Reference { parent, ..reference.clone() })
-        }));
-
-        let uniques_now = before.uniques.iter().map(|unique| unique.iter().map(|column| name_now(column)).collect());
-        let uniques_now = uniques_now.collect::<BTreeSet<Vec<String>>>();
-        let (stay, go): (Vec<_>, Vec<_>) = indexes.into_iter().partition(|index| {
-            let now = |columns: &Vec<String>| columns.iter().map(|column| name_now(column)).collect::<Vec<_>>();
-            let columns = index.columns.as_ref().map(now);
-            let is_unasked = index.is_unique
-                && columns.is_some_and(|columns| uniques_now.contains(&columns) && !after.uniques.contains(&columns));
-            !is_unasked && !gone.iter().any(|column| index.mentions(&column.name))
-        });
-        let is_unique = |column: &str| go.iter().any(|index| index.is_unique && index.mentions(column));
-        let bare =
-            gone.iter().map(|column| column.name.clone()).filter(|name| is_unique(name)).collect::<BTreeSet<_>>();
-        edits.extend(go.into_iter().map(Edit::DropIndex));
-        let (kept, lost): (Vec<_>, Vec<_>) =
-            checks.into_iter().partition(|check| !gone.iter().any(|column| mentions(&check.condition, &column.name)));
-        let permitted = |column: &str| lost.iter().find_map(|check| check.first_value(column));
-        let filled = |column: &Column| match column.is_optional || bare.contains(&column.name) {
-            // No two rows may have the same.
-            true => None,
-            false => permitted(&column.name).or_else(|| Fill::neutral(column.kind)),
-        };
-        let filled = gone.iter().map(|column| (column.name.clone(), filled(column))).collect::<BTreeMap<_, _>>();
-        edits.extend(lost.into_iter().map(Edit::DropCheck));
-
-        for (was, is) in &renamed {
-            edits.push(Edit::RenameColumn { from: was.clone(), to: is.clone() });
-            if before.references.get(was).is_some_and(stays) {
-                edits.push(Edit::RenameConstraint { from: format!("fk_{to}_{was}"), to: format!("fk_{to}_{is}") });
-            }
-        }
-        edits.extend(stay.iter().filter_map(|index| index.renamed(to, &renamed)));
-        let check_renamed = |check: &NamedCheck| {
-            let column = check.name.strip_prefix(&format!("ck_{to}_"))?;
-            let to = format!("ck_{to}_{}", renamed.get(column)?);
-            Some(Edit::RenameConstraint { from: check.name.clone(), to })
-        };
-        edits.extend(kept.iter().filter_map(check_renamed));
-
-        let default = |column: &str| self.known.column(column).and_then(|known| known.default.clone());
-        edits.extend(gone.iter().map(|column| {
-            let (default, filled) = (default(&column.name), filled.get(&column.name).cloned().flatten());
-            Edit::Drop(NewColumn { column: Column { filled, ..(*column).clone() }, default })
-        }));
-        for column in &new {
+        for column in new {
             if !column.is_optional && column.filled.is_none() {
-                let (table, column) = (to.to_owned(), column.name.clone());
-                return Err(ChangeError::Unfilled { table, column });
+                return Err(ChangeError::Unfilled { table: to.to_owned(), column: column.name.clone() });
             }
-            edits.push(Edit::Add(NewColumn { column: (*column).clone(), default: None }));
+            draft.edits.push(Edit::Add(NewColumn { column: column.clone(), default: None }));
         }
+        draft.add_references();
+        draft.add_uniques();
 
-        let were = before.references.values().map(now).collect::<Vec<_>>();
-        for reference in after.references.values().filter(|reference| !were.contains(reference)) {
-            edits.push(Edit::Refer(reference.clone()));
-            let column = &reference.column;
-            let leads = |columns: &Vec<String>| columns.first() == Some(column);
-            let is_indexed = stay
-                .iter()
-                .filter_map(|index| index.columns.as_ref())
-                .any(|columns| columns.first().is_some_and(|first| name_now(first) == *column));
-            if !is_indexed && !leads(&after.key) && !after.uniques.iter().any(leads) {
-                edits.push(Edit::Index(NamedIndex::new(to, false, vec![column.clone()])));
-            }
-        }
-        for unique in after.uniques.difference(&uniques_now) {
-            edits.push(Edit::Index(NamedIndex::new(to, true, unique.clone())));
-        }
-
+        let values = self.of_values(&draft.renamed)?;
         let mut steps = Vec::new();
-        if !edits.is_empty() {
-            let told = self.told(&edits);
-            steps.push(Step::Alter(Alter { table: from.to_owned(), edits, told }));
+        if !draft.edits.is_empty() {
+            let told = self.told(&draft.edits);
+            steps.push(Step::Alter(Alter { table: from.to_owned(), edits: draft.edits, told }));
         }
-        let edits = self.of_values(&renamed)?;
-        if !edits.is_empty() {
-            steps.push(Step::Alter(Alter { table: to.to_owned(), edits, told: Told::default() }));
+        if !values.is_empty() {
+            steps.push(Step::Alter(Alter { table: to.to_owned(), edits: values, told: Told::default() }));
         }
         Ok(steps)
     }
@@ -218,31 +149,6 @@ impl Alteration<'_> {
             answers.permit_drop(&format!("{to}.{}", column.name), taken_for.as_deref())?;
         }
         Ok((new, gone))
-    }
-
-    /// What is called after a table that is renamed.
-    fn call_after(&self, edits: &mut Vec<Edit>, indexes: &mut [NamedIndex], checks: &mut [NamedCheck]) {
-        let Self { from, to, before, .. } = *self;
-        for index in indexes {
-            let kind = if index.is_unique { "uq" } else { "ix" };
-            if let Some(rest) = index.name.strip_prefix(&format!("{kind}_{from}_")) {
-                let name = format!("{kind}_{to}_{rest}");
-                edits.push(Edit::RenameIndex { from: index.name.clone(), to: name.clone() });
-                index.name = name;
-            }
-            index.definition = index.definition.replace(&format!(" ON {from} ("), &format!(" ON {to} ("));
-        }
-        for check in checks {
-            if let Some(rest) = check.name.strip_prefix(&format!("ck_{from}_")) {
-                let name = format!("ck_{to}_{rest}");
-                edits.push(Edit::RenameConstraint { from: check.name.clone(), to: name.clone() });
-                check.name = name;
-            }
-        }
-        for column in before.references.keys() {
-            let [from, to] = [from, to].map(|table| format!("fk_{table}_{column}"));
-            edits.push(Edit::RenameConstraint { from, to });
-        }
     }
 
     /// What the cache and the audit trail are told, where that changes.
@@ -336,6 +242,153 @@ impl Alteration<'_> {
     }
 }
 
+/// The changes of a table, in the order in which they are found.
+struct Draft<'a> {
+    of: &'a Alteration<'a>,
+    /// The columns that have another name, and which.
+    renamed: BTreeMap<String, String>,
+    /// Those that stay, as they are called by then.
+    indexes: Vec<NamedIndex>,
+    checks: Vec<NamedCheck>,
+    edits: Vec<Edit>,
+}
+
+impl Draft<'_> {
+    /// What a column is called in the end.
+    fn now(&self, column: &str) -> String {
+        self.renamed.get(column).map_or_else(|| column.to_owned(), Clone::clone)
+    }
+
+    fn all_now(&self, columns: &[String]) -> Vec<String> {
+        columns.iter().map(|column| self.now(column)).collect()
+    }
+
+    /// A reference that stays, in the names that there are in the end.
+    fn reference_now(&self, reference: &Reference) -> Reference {
+        let Reference { column, parent, .. } = reference;
+        let parent = self.of.renamed.get(parent).unwrap_or(parent).clone();
+        Reference { column: self.now(column), parent, ..reference.clone() }
+    }
+
+    fn stays(&self, reference: &Reference) -> bool {
+        let now = self.reference_now(reference);
+        self.of.after.references.get(&now.column) == Some(&now)
+    }
+
+    /// What is called after the table goes by its new name.
+    fn rename_table(&mut self) {
+        let Alteration { from, to, before, .. } = *self.of;
+        if from == to {
+            return;
+        }
+        self.edits.push(Edit::RenameTable { from: from.to_owned(), to: to.to_owned() });
+        for index in &mut self.indexes {
+            let kind = index.kind();
+            if let Some(rest) = index.name.strip_prefix(&format!("{kind}_{from}_")) {
+                let name = format!("{kind}_{to}_{rest}");
+                self.edits.push(Edit::RenameIndex { from: index.name.clone(), to: name.clone() });
+                index.name = name;
+            }
+            index.definition = index.definition.replace(&format!(" ON {from} ("), &format!(" ON {to} ("));
+        }
+        for check in &mut self.checks {
+            if let Some(rest) = check.name.strip_prefix(&format!("ck_{from}_")) {
+                let name = format!("ck_{to}_{rest}");
+                self.edits.push(Edit::RenameConstraint { from: check.name.clone(), to: name.clone() });
+                check.name = name;
+            }
+        }
+        for column in before.references.keys() {
+            let [from, to] = [from, to].map(|table| format!("fk_{table}_{column}"));
+            self.edits.push(Edit::RenameConstraint { from, to });
+        }
+    }
+
+    fn drop_references(&mut self) {
+        let references = self.of.before.references.values();
+        let dropped = references.filter(|reference| !self.stays(reference)).map(|reference| {
+            let parent = self.reference_now(reference).parent;
+            Edit::Unrefer(Reference { parent, ..reference.clone() })
+        });
+        self.edits.extend(dropped.collect::<Vec<_>>());
+    }
+
+    /// Indexes that are not asked for any more, and those and the checks that columns are in which go. Tells what these
+    /// columns are to hold if they come back.
+    fn drop_what_hangs_on(&mut self, gone: &[&Column]) -> BTreeMap<String, Fill> {
+        let Alteration { before, after, .. } = *self.of;
+        let (indexes, checks) = (std::mem::take(&mut self.indexes), std::mem::take(&mut self.checks));
+        let is_asked = |columns: &[String]| {
+            let was_one = before.uniques.iter().any(|unique| unique == columns);
+            !was_one || after.uniques.contains(&self.all_now(columns))
+        };
+        let (stay, go): (Vec<_>, Vec<_>) = indexes.into_iter().partition(|index| {
+            let is_asked = !index.is_unique || index.columns.as_ref().is_none_or(|columns| is_asked(columns));
+            is_asked && !gone.iter().any(|column| index.mentions(&column.name))
+        });
+        let is_lost = |check: &NamedCheck| gone.iter().any(|column| mentions(&check.condition, &column.name));
+        let (lost, kept): (Vec<_>, Vec<_>) = checks.into_iter().partition(is_lost);
+        let fill = |column: &&Column| {
+            // No two rows may have the same in it.
+            let is_unique = go.iter().any(|index| index.is_unique && index.mentions(&column.name));
+            if column.is_optional || is_unique {
+                return None;
+            }
+            let permitted = lost.iter().find_map(|check| check.first_value(&column.name));
+            Some((column.name.clone(), permitted.or_else(|| Fill::neutral(column.kind))?))
+        };
+        let fills = gone.iter().copied().filter_map(|column| fill(&column)).collect();
+        (self.indexes, self.checks) = (stay, kept);
+        self.edits.extend(go.into_iter().map(Edit::DropIndex));
+        self.edits.extend(lost.into_iter().map(Edit::DropCheck));
+        fills
+    }
+
+    /// What is called after a column goes by its new name.
+    fn rename_columns(&mut self) {
+        let Alteration { to: table, before, .. } = *self.of;
+        let mut edits = Vec::new();
+        for (was, is) in &self.renamed {
+            edits.push(Edit::RenameColumn { from: was.clone(), to: is.clone() });
+            if before.references.get(was).is_some_and(|reference| self.stays(reference)) {
+                let [from, to] = [was, is].map(|column| format!("fk_{table}_{column}"));
+                edits.push(Edit::RenameConstraint { from, to });
+            }
+        }
+        edits.extend(self.indexes.iter().filter_map(|index| index.renamed(table, &self.renamed)));
+        edits.extend(self.checks.iter().filter_map(|NamedCheck { name, condition: _ }| {
+            let is = self.renamed.get(name.strip_prefix(&format!("ck_{table}_"))?)?;
+            Some(Edit::RenameConstraint { from: name.clone(), to: format!("ck_{table}_{is}") })
+        }));
+        self.edits.extend(edits);
+    }
+
+    fn add_references(&mut self) {
+        let Alteration { to, before, after, .. } = *self.of;
+        let were = before.references.values().map(|reference| self.reference_now(reference)).collect::<Vec<_>>();
+        for reference in after.references.values().filter(|reference| !were.contains(reference)) {
+            self.edits.push(Edit::Refer(reference.clone()));
+            let column = &reference.column;
+            let leads = |columns: &Vec<String>| columns.first() == Some(column);
+            let is_indexed = self
+                .indexes
+                .iter()
+                .filter_map(|index| index.columns.as_ref())
+                .any(|columns| leads(&self.all_now(columns)));
+            if !is_indexed && !leads(&after.key) && !after.uniques.iter().any(leads) {
+                self.edits.push(Edit::Index(NamedIndex::new(to, false, vec![column.clone()])));
+            }
+        }
+    }
+
+    fn add_uniques(&mut self) {
+        let Alteration { to, before, after, .. } = *self.of;
+        let were = before.uniques.iter().map(|unique| self.all_now(unique)).collect::<BTreeSet<_>>();
+        let new = after.uniques.difference(&were);
+        self.edits.extend(new.map(|unique| Edit::Index(NamedIndex::new(to, true, unique.clone()))));
+    }
+}
+
 /// Whether there is no doubt which value becomes which, on either database, and whether that can be taken back.
 fn is_convertible(from: Kind, to: Kind) -> bool {
     use Kind::{BigInteger, Double, Float, Json, JsonBinary, SmallInteger, Text, Varchar};
@@ -400,13 +453,18 @@ impl NamedIndex {
         Self { name: name.to_owned(), is_unique: *is_unique, columns: None, definition }
     }
 
+    /// What names of such begin with.
+    fn kind(&self) -> &'static str {
+        if self.is_unique { "uq" } else { "ix" }
+    }
+
     fn mentions(&self, column: &str) -> bool {
         self.definition.split_once('(').is_some_and(|(_, what)| mentions(what, column))
     }
 
     /// Its name follows those of its columns.
     fn renamed(&self, table: &str, renamed: &BTreeMap<String, String>) -> Option<Edit> {
-        let kind = if self.is_unique { "uq" } else { "ix" };
+        let kind = self.kind();
         let called = self.name.strip_prefix(&format!("{kind}_{table}_"))?;
         let now = |column: &str| renamed.get(column).cloned();
         let to = match &self.columns {
