@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tests::{PATIENCE, TestApp, app::Launch, on_both, within};
+use sea_orm::{ConnectionTrait, Statement};
+use tests::{Backend, PATIENCE, TestApp, app::Launch, on_both, within};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -15,9 +16,33 @@ on_both!(
         for check in ["reachable", "privileges", "migrations", "pool"] {
             assert!(checks.iter().any(|found| found["check"] == check && found["level"] != "fail"), "{check}: {json}");
         }
-        assert!(
-            checks.iter().any(|found| found["store"] == "cache" && found["message"] == "in this process, up to 64 MiB")
-        );
+        let says = |store: &str, check: &str| {
+            let found = checks.iter().find(|found| found["store"] == store && found["check"] == check);
+            found.unwrap_or_else(|| panic!("{store}, {check}: {json}"))["message"].as_str().unwrap()
+        };
+        // Version, address without its secrets, and latency.
+        let (version, address) = match database.backend() {
+            Backend::Sqlite => ("SQLite 3.", "sqlite://"),
+            Backend::Postgres => ("PostgreSQL 1", "postgres://"),
+        };
+        let reachable = says("database", "reachable");
+        let latency = reachable.rsplit_once(" in ").and_then(|(_, time)| time.strip_suffix(" ms")?.parse::<f64>().ok());
+        assert!(reachable.starts_with(version) && reachable.contains(address), "{reachable}");
+        assert!(latency.is_some_and(|latency| latency > 0.0), "{reachable}");
+        assert_eq!(says("cache", "use"), "in this process, up to 64 MiB");
+        assert!(says("memory", "use").starts_with("sessions and temporary data are in this process"));
+        assert_eq!(says("mongodb", "use"), "none: documents are in the database");
+    }
+
+    async fn one_setting_decides_in_which_database_everything_is(database: TestDatabase) {
+        let app = TestApp::start_with(&database, &[]).await;
+        let new = serde_json::json!({ "name": "kept" });
+        let response = app.client().post(app.url("/v1/tags")).json(&new).send().await.unwrap();
+        assert_eq!(response.status(), 201);
+        let connection = database.connect().await;
+        let sql = "SELECT count(*) FROM tags WHERE name = 'kept'";
+        let row = connection.query_one_raw(Statement::from_string(connection.get_database_backend(), sql)).await;
+        assert_eq!(row.unwrap().unwrap().try_get_by_index::<i64>(0).unwrap(), 1);
     }
 
     async fn pending_migrations_keep_it_from_serving(database: TestDatabase) {

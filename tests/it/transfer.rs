@@ -13,6 +13,7 @@ use domain::{
     TransferFilter, User,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use sea_orm::{ConnectionTrait, Statement};
 use tests::{
     on_both,
     run::{self, rounds},
@@ -78,6 +79,16 @@ on_both!(
         let recorded = store.count(&TransferFilter::default()).await.unwrap();
         assert_eq!(recorded, succeeded.load(Ordering::Relaxed) as u64);
         assert!(recorded > transfers / 2, "too few succeeded to prove anything: {recorded}");
+        // Each has what it was opened with, and what came and went since.
+        let connection = database.connect().await;
+        let sql = format!(
+            "SELECT count(*) FROM accounts a WHERE a.balance <> {OPENING} \
+             + coalesce((SELECT sum(amount) FROM transfers WHERE to_account_id = a.id), 0) \
+             - coalesce((SELECT sum(amount) FROM transfers WHERE from_account_id = a.id), 0)"
+        );
+        let row = connection.query_one_raw(Statement::from_string(connection.get_database_backend(), sql)).await;
+        let wrong: i64 = row.unwrap().unwrap().try_get_by_index(0).unwrap();
+        assert_eq!(wrong, 0, "accounts have another balance than their transfers make");
         store.close().await;
     }
 );

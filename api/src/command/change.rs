@@ -7,7 +7,9 @@
 //! exactly the schema that was there.
 
 mod compare;
+mod draft;
 mod edit;
+mod named;
 mod step;
 
 use std::{collections::BTreeMap, str::FromStr};

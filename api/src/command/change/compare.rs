@@ -1,17 +1,19 @@
 //! What has to be done for tables to be as entities say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use migration::convention::told_keys;
 
 use super::{
     Answers, ChangeError,
-    edit::{Edit, NamedCheck, NamedIndex, NewColumn},
+    draft::Draft,
+    edit::{Edit, NewColumn},
+    named::{NamedIndex, checks, indexes},
     step::{Alter, Cached, OwnedKey, Step, TableSpec, Told},
 };
 use crate::{
-    command::entity::model::{Column, Entity, Fill, Kind, Model, Reference},
-    schema::{Index, Schema, Table},
+    command::entity::model::{Column, Entity, Kind, Model, Reference},
+    schema::{Schema, Table},
 };
 
 /// The steps from how tables are to how they should be. What no entity says of them, such as their checks, stays as it is
@@ -81,13 +83,15 @@ fn in_order<'a>(tables: &[&'a String], entity: impl Fn(&str) -> &'a Entity) -> V
 }
 
 /// A table that is there, and should be another.
-struct Alteration<'a> {
-    from: &'a str,
-    to: &'a str,
-    before: &'a Entity,
-    after: &'a Entity,
+#[derive(Clone, Copy)]
+pub(super) struct Alteration<'a> {
+    pub(super) from: &'a str,
+    pub(super) to: &'a str,
+    pub(super) before: &'a Entity,
+    pub(super) after: &'a Entity,
     known: &'a Table,
-    renamed: &'a BTreeMap<String, String>,
+    /// The tables that have another name, and which.
+    pub(super) renamed: &'a BTreeMap<String, String>,
 }
 
 impl Alteration<'_> {
@@ -242,153 +246,6 @@ impl Alteration<'_> {
     }
 }
 
-/// The changes of a table, in the order in which they are found.
-struct Draft<'a> {
-    of: &'a Alteration<'a>,
-    /// The columns that have another name, and which.
-    renamed: BTreeMap<String, String>,
-    /// Those that stay, as they are called by then.
-    indexes: Vec<NamedIndex>,
-    checks: Vec<NamedCheck>,
-    edits: Vec<Edit>,
-}
-
-impl Draft<'_> {
-    /// What a column is called in the end.
-    fn now(&self, column: &str) -> String {
-        self.renamed.get(column).map_or_else(|| column.to_owned(), Clone::clone)
-    }
-
-    fn all_now(&self, columns: &[String]) -> Vec<String> {
-        columns.iter().map(|column| self.now(column)).collect()
-    }
-
-    /// A reference that stays, in the names that there are in the end.
-    fn reference_now(&self, reference: &Reference) -> Reference {
-        let Reference { column, parent, .. } = reference;
-        let parent = self.of.renamed.get(parent).unwrap_or(parent).clone();
-        Reference { column: self.now(column), parent, ..reference.clone() }
-    }
-
-    fn stays(&self, reference: &Reference) -> bool {
-        let now = self.reference_now(reference);
-        self.of.after.references.get(&now.column) == Some(&now)
-    }
-
-    /// What is called after the table goes by its new name.
-    fn rename_table(&mut self) {
-        let Alteration { from, to, before, .. } = *self.of;
-        if from == to {
-            return;
-        }
-        self.edits.push(Edit::RenameTable { from: from.to_owned(), to: to.to_owned() });
-        for index in &mut self.indexes {
-            let kind = index.kind();
-            if let Some(rest) = index.name.strip_prefix(&format!("{kind}_{from}_")) {
-                let name = format!("{kind}_{to}_{rest}");
-                self.edits.push(Edit::RenameIndex { from: index.name.clone(), to: name.clone() });
-                index.name = name;
-            }
-            index.definition = index.definition.replace(&format!(" ON {from} ("), &format!(" ON {to} ("));
-        }
-        for check in &mut self.checks {
-            if let Some(rest) = check.name.strip_prefix(&format!("ck_{from}_")) {
-                let name = format!("ck_{to}_{rest}");
-                self.edits.push(Edit::RenameConstraint { from: check.name.clone(), to: name.clone() });
-                check.name = name;
-            }
-        }
-        for column in before.references.keys() {
-            let [from, to] = [from, to].map(|table| format!("fk_{table}_{column}"));
-            self.edits.push(Edit::RenameConstraint { from, to });
-        }
-    }
-
-    fn drop_references(&mut self) {
-        let references = self.of.before.references.values();
-        let dropped = references.filter(|reference| !self.stays(reference)).map(|reference| {
-            let parent = self.reference_now(reference).parent;
-            Edit::Unrefer(Reference { parent, ..reference.clone() })
-        });
-        self.edits.extend(dropped.collect::<Vec<_>>());
-    }
-
-    /// Indexes that are not asked for any more, and those and the checks that columns are in which go. Tells what these
-    /// columns are to hold if they come back.
-    fn drop_what_hangs_on(&mut self, gone: &[&Column]) -> BTreeMap<String, Fill> {
-        let Alteration { before, after, .. } = *self.of;
-        let (indexes, checks) = (std::mem::take(&mut self.indexes), std::mem::take(&mut self.checks));
-        let is_asked = |columns: &[String]| {
-            let was_one = before.uniques.iter().any(|unique| unique == columns);
-            !was_one || after.uniques.contains(&self.all_now(columns))
-        };
-        let (stay, go): (Vec<_>, Vec<_>) = indexes.into_iter().partition(|index| {
-            let is_asked = !index.is_unique || index.columns.as_ref().is_none_or(|columns| is_asked(columns));
-            is_asked && !gone.iter().any(|column| index.mentions(&column.name))
-        });
-        let is_lost = |check: &NamedCheck| gone.iter().any(|column| mentions(&check.condition, &column.name));
-        let (lost, kept): (Vec<_>, Vec<_>) = checks.into_iter().partition(is_lost);
-        let fill = |column: &&Column| {
-            // No two rows may have the same in it.
-            let is_unique = go.iter().any(|index| index.is_unique && index.mentions(&column.name));
-            if column.is_optional || is_unique {
-                return None;
-            }
-            let permitted = lost.iter().find_map(|check| check.first_value(&column.name));
-            Some((column.name.clone(), permitted.or_else(|| Fill::neutral(column.kind))?))
-        };
-        let fills = gone.iter().copied().filter_map(|column| fill(&column)).collect();
-        (self.indexes, self.checks) = (stay, kept);
-        self.edits.extend(go.into_iter().map(Edit::DropIndex));
-        self.edits.extend(lost.into_iter().map(Edit::DropCheck));
-        fills
-    }
-
-    /// What is called after a column goes by its new name.
-    fn rename_columns(&mut self) {
-        let Alteration { to: table, before, .. } = *self.of;
-        let mut edits = Vec::new();
-        for (was, is) in &self.renamed {
-            edits.push(Edit::RenameColumn { from: was.clone(), to: is.clone() });
-            if before.references.get(was).is_some_and(|reference| self.stays(reference)) {
-                let [from, to] = [was, is].map(|column| format!("fk_{table}_{column}"));
-                edits.push(Edit::RenameConstraint { from, to });
-            }
-        }
-        edits.extend(self.indexes.iter().filter_map(|index| index.renamed(table, &self.renamed)));
-        edits.extend(self.checks.iter().filter_map(|NamedCheck { name, condition: _ }| {
-            let is = self.renamed.get(name.strip_prefix(&format!("ck_{table}_"))?)?;
-            Some(Edit::RenameConstraint { from: name.clone(), to: format!("ck_{table}_{is}") })
-        }));
-        self.edits.extend(edits);
-    }
-
-    fn add_references(&mut self) {
-        let Alteration { to, before, after, .. } = *self.of;
-        let were = before.references.values().map(|reference| self.reference_now(reference)).collect::<Vec<_>>();
-        for reference in after.references.values().filter(|reference| !were.contains(reference)) {
-            self.edits.push(Edit::Refer(reference.clone()));
-            let column = &reference.column;
-            let leads = |columns: &Vec<String>| columns.first() == Some(column);
-            let is_indexed = self
-                .indexes
-                .iter()
-                .filter_map(|index| index.columns.as_ref())
-                .any(|columns| leads(&self.all_now(columns)));
-            if !is_indexed && !leads(&after.key) && !after.uniques.iter().any(leads) {
-                self.edits.push(Edit::Index(NamedIndex::new(to, false, vec![column.clone()])));
-            }
-        }
-    }
-
-    fn add_uniques(&mut self) {
-        let Alteration { to, before, after, .. } = *self.of;
-        let were = before.uniques.iter().map(|unique| self.all_now(unique)).collect::<BTreeSet<_>>();
-        let new = after.uniques.difference(&were);
-        self.edits.extend(new.map(|unique| Edit::Index(NamedIndex::new(to, true, unique.clone()))));
-    }
-}
-
 /// Whether there is no doubt which value becomes which, on either database, and whether that can be taken back.
 fn is_convertible(from: Kind, to: Kind) -> bool {
     use Kind::{BigInteger, Double, Float, Json, JsonBinary, SmallInteger, Text, Varchar};
@@ -405,92 +262,6 @@ fn is_convertible(from: Kind, to: Kind) -> bool {
     family(from) != 0 && family(from) == family(to)
         || is_text(from) && is_integer(to)
         || is_integer(from) && is_text(to)
-}
-
-/// Whether a column is named in SQL.
-fn mentions(sql: &str, column: &str) -> bool {
-    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
-    let mut is_text = false;
-    // What is between quotes is a value.
-    let outside = sql.split('\'').filter(|_| {
-        is_text = !is_text;
-        is_text
-    });
-    outside.into_iter().any(|part| part.split(|letter| !is_part(letter)).any(|word| word == column))
-}
-
-impl NamedCheck {
-    /// The first of the values that a column may have, where they are listed.
-    fn first_value(&self, column: &str) -> Option<Fill> {
-        let (_, values) = self.condition.split_once(&format!("{column} in ("))?;
-        let (value, _) = values.split_once([',', ')'])?;
-        let value = value.trim();
-        match value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')) {
-            Some(text) => Some(Fill::Text(text.replace("''", "'"))),
-            None => value.parse().ok().map(Fill::Integer),
-        }
-    }
-}
-
-impl NamedIndex {
-    pub(super) fn new(table: &str, is_unique: bool, columns: Vec<String>) -> Self {
-        let (kind, unique) = if is_unique { ("uq", "UNIQUE ") } else { ("ix", "") };
-        let name = format!("{kind}_{table}_{}", columns.join("_"));
-        let definition = format!("CREATE {unique}INDEX {name} ON {table} ({})", columns.join(", "));
-        Self { name, is_unique, columns: Some(columns), definition }
-    }
-
-    fn read(table: &str, name: &str, index: &Index) -> Self {
-        let Index { is_unique, parts, predicate, .. } = index;
-        let is_plain = |part: &String| part.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
-        let usual = Self::new(table, *is_unique, parts.clone());
-        if predicate.is_none() && parts.iter().all(is_plain) && usual.name == name {
-            return usual;
-        }
-        let unique = if *is_unique { "UNIQUE " } else { "" };
-        let only = predicate.as_ref().map(|predicate| format!(" WHERE {predicate}")).unwrap_or_default();
-        let definition = format!("CREATE {unique}INDEX {name} ON {table} ({}){only}", parts.join(", "));
-        Self { name: name.to_owned(), is_unique: *is_unique, columns: None, definition }
-    }
-
-    /// What names of such begin with.
-    fn kind(&self) -> &'static str {
-        if self.is_unique { "uq" } else { "ix" }
-    }
-
-    fn mentions(&self, column: &str) -> bool {
-        self.definition.split_once('(').is_some_and(|(_, what)| mentions(what, column))
-    }
-
-    /// Its name follows those of its columns.
-    fn renamed(&self, table: &str, renamed: &BTreeMap<String, String>) -> Option<Edit> {
-        let kind = self.kind();
-        let called = self.name.strip_prefix(&format!("{kind}_{table}_"))?;
-        let now = |column: &str| renamed.get(column).cloned();
-        let to = match &self.columns {
-            Some(columns) => {
-                columns.iter().map(|column| now(column).unwrap_or_else(|| column.clone())).collect::<Vec<_>>().join("_")
-            }
-            None => now(called)?,
-        };
-        let to = format!("{kind}_{table}_{to}");
-        (to != self.name).then(|| Edit::RenameIndex { from: self.name.clone(), to })
-    }
-}
-
-fn indexes(table: &str, known: &Table) -> Vec<NamedIndex> {
-    known.indexes.iter().map(|(name, index)| NamedIndex::read(table, name, index)).collect()
-}
-
-fn checks(table: &str, known: &Table) -> Result<Vec<NamedCheck>, ChangeError> {
-    let named = known.checks.values().map(|check| {
-        let name = check.name.clone();
-        let name = name.ok_or_else(|| ChangeError::ByHand { what: format!("a check of {table} without a name") })?;
-        let definition = &check.definition;
-        let inner = definition.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
-        Ok(NamedCheck { name, condition: inner.map_or(definition.as_str(), |(inner, _)| inner).to_owned() })
-    });
-    named.collect()
 }
 
 /// A table that goes, with all that is needed to make it again.

@@ -3,6 +3,7 @@
 use migration::convention::{Alteration, Key};
 use sea_orm_migration::prelude::*;
 
+use super::named::{NamedCheck, NamedIndex};
 use crate::{
     command::entity::model::{Column, Fill, Kind, Reference},
     schema::Action,
@@ -54,24 +55,6 @@ pub(super) struct NewColumn {
     pub(super) column: Column,
     /// What is in it when nothing is said, in SQL.
     pub(super) default: Option<String>,
-}
-
-/// A check, in SQL.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NamedCheck {
-    pub(super) name: String,
-    pub(super) condition: String,
-}
-
-/// An index.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NamedIndex {
-    pub(super) name: String,
-    pub(super) is_unique: bool,
-    /// Its columns, if it has nothing else and is called after them.
-    pub(super) columns: Option<Vec<String>>,
-    /// In SQL.
-    pub(super) definition: String,
 }
 
 impl Edit {

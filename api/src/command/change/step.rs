@@ -3,7 +3,10 @@
 use migration::convention::{self, Key};
 use sea_orm_migration::prelude::*;
 
-use super::edit::{Edit, NamedCheck, NamedIndex, NewColumn, key_code};
+use super::{
+    edit::{Edit, NewColumn, key_code},
+    named::{NamedCheck, NamedIndex},
+};
 use crate::command::entity::model::{Column, Entity, Kind, Reference};
 
 /// What is done to one table.
