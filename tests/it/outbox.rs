@@ -24,7 +24,7 @@ use tests::{
     Backend, PATIENCE, Postgres, TestDatabase,
     documents::{InMemory, Trouble, Troubled},
     eventually, on_both, or_skip,
-    run::LIMIT,
+    run::{LIMIT, limit},
     within,
 };
 use validator::Validate;
@@ -510,6 +510,10 @@ on_both!(
         delivering.until_delivered().await;
         assert_eq!(delivering.documents.all()["events"].len(), 1);
     }
+);
+
+on_both!(
+    within limit(LIMIT);
 
     async fn whatever_is_done_to_the_audit_trail_is_found_where_it_was_done(database: TestDatabase) {
         let delivering = Delivering::on(&database).await;
