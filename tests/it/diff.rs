@@ -302,7 +302,7 @@ const CASES: &[Case] = &[
             "    #[sea_orm(column_type = \"Text\")]\n    pub title: String,\n",
             "    pub title: String,\n",
         )],
-        ".retype(string_null(\"title\"))",
+        ".retype(string(\"title\"))",
     ),
     case(
         "a number becomes a text",
@@ -311,12 +311,12 @@ const CASES: &[Case] = &[
             "    pub position: i64,\n",
             "    #[sea_orm(column_type = \"Text\")]\n    pub position: String,\n",
         )],
-        ".retype(text_null(\"position\"))",
+        ".retype(text(\"position\"))",
     ),
     case(
         "a number becomes a smaller one",
         &[("content_tags.rs", "    pub position: i64,\n", "    pub position: i16,\n")],
-        ".retype(small_integer_null(\"position\"))",
+        ".retype(small_integer(\"position\"))",
     ),
     case(
         "JSON becomes text of it",
@@ -325,7 +325,7 @@ const CASES: &[Case] = &[
             "    #[sea_orm(column_type = \"JsonBinary\")]\n    pub fields: Json,\n",
             "    pub fields: Json,\n",
         )],
-        ".retype(json_null(\"fields\"))",
+        ".retype(json(\"fields\"))",
     ),
     case(
         "a column is unique",
@@ -684,6 +684,7 @@ fn what_cannot_be_done_is_said_and_nothing_is_written() {
                 "    #[sea_orm(primary_key)]\n    pub version: i64,\n",
                 "the primary key of users",
             ),
+            ("users.rs", "column_type = \"Text\"", "column_typ = \"Text\"", "`column_typ` is nothing that SeaORM"),
             ("data_models.rs", "to = \"id\"", "to = \"email\"", "by hand"),
             ("data_models.rs", "super::users::Entity", "super::nobody::Entity", "nobody"),
             ("users.rs", NAME, "    pub name: String,\n    pub team_id: Uuid,\n", "users.team_id has to have a value"),
@@ -730,6 +731,12 @@ fn what_is_written_is_in_the_list_and_the_entities_are_fresh() {
         let rules = written.lint.findings.iter().map(|finding| finding.rule.to_string()).collect::<Vec<_>>();
         assert_eq!(rules, ["M04"], "{written}");
         assert!(written.to_string().contains("it was tried, up and down"), "{written}");
+        assert!(written.to_string().contains("/entity/src/users.rs\n"), "{written}");
+
+        // This program does not have it, and would write it once more.
+        edit(&workspace, &[("users.rs", NAME, "    pub name: String,\n    pub nothing: Option<i64>,\n")]);
+        let says = refused(&workspace, &[], &[]).await;
+        assert!(says.contains(&migration.name) && says.contains("cargo build"), "{says}");
     });
 }
 

@@ -100,6 +100,12 @@ pub enum ChangeError {
         /// What it should be.
         to: String,
     },
+    /// What is compared with is not all that there is.
+    #[error("{name} was written after this program was built: `cargo build` first, or take it out of the list again")]
+    Unbuilt {
+        /// The migration.
+        name: String,
+    },
     /// There are no steps for it.
     #[error("{what} is to be changed by hand: `migrate generate NAME` writes the start of it")]
     ByHand {

@@ -72,7 +72,7 @@ impl fmt::Display for Generated {
         for file in changed {
             writeln!(f, "added to {}", file.display())?;
         }
-        write!(f, "next: `cargo test -p tests {test}`; `cargo run` serves it at {path}")
+        write!(f, "next: `cargo test -p tests {test}`; `cargo run -- migrate up && cargo run` serves it at {path}")
     }
 }
 

@@ -2,7 +2,8 @@
 //! migration and during one that adds a column, fills it, has a check validated and makes an index, on a PostgreSQL server
 //! that is started for it. What counts is the ratio; the times are those of the machine.
 //!
-//! `cargo bench -p tests --bench migration`; `SEABED_BENCH_ROWS` sets how many rows there are.
+//! `cargo bench -p tests --bench migration`; `SEABED_BENCH_ROWS` sets how many rows there are, `SEABED_BENCH_BATCH` how
+//! many of them a batch has, and `SEABED_BENCH_SHARE` how much of the time batches are worked on, in percent.
 
 use std::{
     error::Error,
@@ -91,7 +92,16 @@ async fn measure(database: &TestDatabase, rows: u64) -> Outcome<()> {
         outside.execute_unprepared(sql).await?;
     }
     let program = Program { migrations, source: |_, _| None };
-    let options = Options { program, table: "online".to_owned(), despite_lint: true, ..Options::default() };
+    let usual = Options::default();
+    let number = |name: &str| variable(name).and_then(|number| number.parse().ok());
+    let options = Options {
+        program,
+        table: "online".to_owned(),
+        despite_lint: true,
+        batch_rows: number("SEABED_BENCH_BATCH").or(usual.batch_rows),
+        batch_share: number("SEABED_BENCH_SHARE").unwrap_or(usual.batch_share),
+        ..usual
+    };
     let migrator = connect(&database.url, &options).await?;
 
     let (quiet, _) = during(database, rows, async {

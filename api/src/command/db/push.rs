@@ -49,8 +49,8 @@ impl fmt::Display for Pushed {
         changes.iter().try_for_each(|change| writeln!(f, "{change}"))?;
         lost.iter().try_for_each(|loss| writeln!(f, "lost {loss}"))?;
         f.write_str(
-            "the database is no longer what its migrations make: once you like it, `migrate diff NAME` writes the one that \
-             is missing, and `migrate fresh` starts anew with it",
+            "a service that runs on it has to be built and started anew; once you like what it is, `migrate diff NAME` writes \
+             the migration, and `migrate fresh` starts anew with it",
         )
     }
 }

@@ -404,6 +404,48 @@ fn reference(said: &Said, kind: &Type) -> Result<Reference, String> {
     Ok(Reference { column: plain("from")?, parent, on_update: action("on_update")?, on_delete: action("on_delete")? })
 }
 
+/// What may be said there: all that SeaORM takes, whether or not it matters here. What is misspelt would be taken for
+/// something that is not said.
+const KNOWN: [&str; 37] = [
+    "auto_increment",
+    "belongs_to",
+    "column_name",
+    "column_type",
+    "comment",
+    "condition_type",
+    "default_expr",
+    "default_value",
+    "enum_name",
+    "extra",
+    "from",
+    "has_many",
+    "has_one",
+    "ignore",
+    "indexed",
+    "is_owner",
+    "null_default",
+    "nullable",
+    "on_condition",
+    "on_delete",
+    "on_update",
+    "primary_key",
+    "relation_enum",
+    "relation_reverse",
+    "rename_all",
+    "renamed_from",
+    "save_as",
+    "schema_name",
+    "select_as",
+    "self_ref",
+    "skip_fk",
+    "table_name",
+    "to",
+    "unique",
+    "unique_key",
+    "via",
+    "via_rel",
+];
+
 /// What is said in `#[sea_orm(…)]`.
 #[derive(Default)]
 struct Said(BTreeMap<String, Option<Code>>);
@@ -433,6 +475,9 @@ fn said(attributes: &[Attribute]) -> syn::Result<Said> {
         }
         attribute.parse_nested_meta(|meta: ParseNestedMeta<'_>| {
             let name = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
+            if !KNOWN.contains(&name.as_str()) {
+                return Err(meta.error(format!("`{name}` is nothing that SeaORM or this program knows")));
+            }
             let value = if meta.input.peek(syn::Token![=]) { Some(meta.value()?.parse::<Code>()?) } else { None };
             said.0.insert(name, value);
             Ok(())

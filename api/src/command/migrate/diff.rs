@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     MigrateError,
-    generate::{Draft, Generated, draft, migration_of, title, write},
+    generate::{Draft, Generated, draft, migration_of, title, unbuilt, write},
     lint::{Report, lint_new},
 };
 use crate::{
@@ -57,6 +57,8 @@ pub struct Diff {
     pub migration: Option<Generated>,
     /// What it does, as it is said in it.
     pub changes: Vec<String>,
+    /// The files of the entities that were written anew.
+    pub entities: Vec<PathBuf>,
     /// What the lint says of it.
     pub lint: Report,
     /// In what the other database is otherwise still, because no entity says it: to be written by hand.
@@ -65,7 +67,7 @@ pub struct Diff {
 
 impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { migration, changes, lint, left } = self;
+        let Self { migration, changes, entities, lint, left } = self;
         for change in changes {
             writeln!(f, "{change}")?;
         }
@@ -77,10 +79,11 @@ impl fmt::Display for Diff {
         };
         writeln!(f, "wrote {}", file.display())?;
         writeln!(f, "entered it in {}", list.display())?;
+        entities.iter().try_for_each(|file| writeln!(f, "changed {}", file.display()))?;
         if !lint.is_clean() {
             writeln!(f, "\n{lint}\n")?;
         }
-        f.write_str("it was tried, up and down, on an empty database; read it, then run `migrate up`")
+        f.write_str("it was tried, up and down, on an empty database; read it, then build, and run `migrate up`")
     }
 }
 
@@ -92,10 +95,13 @@ impl fmt::Display for Diff {
 /// As [`work_out`]; if the name is none, or a file cannot be written. Then nothing has changed.
 pub async fn diff(options: DiffOptions, folder: PathBuf, now: SystemTime) -> Result<Diff, MigrateError> {
     let (title, folder) = (title(&options.name)?, options.out.clone().unwrap_or(folder));
+    if let Some(name) = unbuilt(&folder)? {
+        return Err(ChangeError::Unbuilt { name }.into());
+    }
     let WorkedOut { plan, left } = work_out(&options).await?;
     let changes = plan.lines();
     if plan.is_empty() {
-        return Ok(Diff { migration: None, changes, lint: Report::default(), left });
+        return Ok(Diff { migration: None, changes, entities: Vec::new(), lint: Report::default(), left });
     }
     let content = migration_of(&format!("{}.", capitalised(&title)), plan.source());
     let draft = draft(&title, &content, &folder, now)?;
@@ -104,10 +110,12 @@ pub async fn diff(options: DiffOptions, folder: PathBuf, now: SystemTime) -> Res
     let content = files.into_iter().map(|(_, text)| text).next().unwrap_or_default();
     let migration = plan.named(draft.name.clone());
     let generated = write(Draft { content, ..draft }, &folder)?;
-    let refresh = RefreshOptions { database_url: None, out: options.entities };
-    entity::refresh_after(refresh, Arc::new(migration.clone())).await.map_err(ChangeError::from)?;
+    let refresh = RefreshOptions { database_url: None, out: options.entities.clone() };
+    let refreshed = entity::refresh_after(refresh, Arc::new(migration.clone())).await.map_err(ChangeError::from)?;
+    let entities = [refreshed.added, refreshed.changed, refreshed.removed].concat();
+    let entities = entities.iter().map(|file| options.entities.join(file)).collect();
     let lint = lint_new(Box::new(migration)).await;
-    Ok(Diff { migration: Some(generated), changes, lint, left })
+    Ok(Diff { migration: Some(generated), changes, entities, lint, left })
 }
 
 /// A migration that leads to what was asked for.

@@ -8,6 +8,7 @@ use std::{
     time::SystemTime,
 };
 
+use migration::{Migrator, MigratorTrait};
 use sea_orm_migration::sea_orm::prelude::ChronoDateTimeUtc;
 use serde::Serialize;
 
@@ -192,6 +193,16 @@ pub(in super::super) fn draft(
     let name = format!("m{}_{title}", stamp(&(in_sql(folder) + &before), now));
     let after = enter(&before, &name).map_err(|missing| MigrateError::Layout { path: list, missing })?;
     Ok(Draft { name, content: content.to_owned(), list: after })
+}
+
+/// A migration in the list of `folder` that this program does not have, because it was written after it was built.
+pub(super) fn unbuilt(folder: &Path) -> Result<Option<String>, MigrateError> {
+    let path = folder.join("lib.rs");
+    let list = fs::read_to_string(&path).map_err(|source| MigrateError::File { path, source })?;
+    let known = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect::<Vec<_>>();
+    let listed = list.lines().map(str::trim).filter(|line| stamp_of(line).is_some());
+    let names = listed.filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'));
+    Ok(names.map(str::to_owned).find(|name| !known.contains(name)))
 }
 
 /// The migrations in SQL, as the list would name them.

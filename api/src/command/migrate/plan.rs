@@ -99,8 +99,8 @@ fn step(
 
 /// A statement of SQLite, which locks its whole file: only what it loses is told.
 fn on_sqlite(sql: &str) -> Planned {
-    // What triggers will do is not done now.
-    let is_new = sql.trim_start().starts_with("CREATE");
+    // What triggers will do is not done now, and the text of a table holds no rows.
+    let is_new = ["CREATE", "UPDATE sqlite_schema"].iter().any(|start| sql.trim_start().starts_with(start));
     let effects = if is_new { Vec::new() } else { Effects::default().of(sql) };
     Planned { loses: effects.into_iter().flat_map(|planned| planned.loses).collect(), ..Planned::plain(sql) }
 }
