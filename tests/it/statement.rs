@@ -158,6 +158,11 @@ on_both!(
         }
         let nonsense = execute(&store, Sql::new("UPDATE nowhere SET name = 'x'")).await;
         assert!(matches!(nonsense, Err(Error::Internal { .. })), "{nonsense:?}");
+        let ended = store.write(|work| async move {
+            work.insert(new_tag("before the end")).await?;
+            work.execute(Sql::new("COMMIT")).await
+        });
+        assert!(ended.await.is_err(), "it ends when its unit of work does");
         assert_eq!(tag_names(&store).await, ["taken", "other"]);
     }
 
