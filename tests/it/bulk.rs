@@ -19,7 +19,8 @@ async fn all<F: domain::Filter>(store: &Store) -> Vec<Value> {
 }
 
 async fn editor(store: &Store, name: &str) -> User {
-    store.insert(NewUser { role: Some(Role::Editor), ..new_user(name) }).await.unwrap()
+    let avatar = Some("https://example.org/a.png".to_owned());
+    store.insert(NewUser { role: Some(Role::Editor), avatar, ..new_user(name) }).await.unwrap()
 }
 
 async fn edge(store: &Store, from: &DataModel, to: &DataModel) -> Relationship {
@@ -45,7 +46,7 @@ on_both!(
         }
         let before = all::<UserFilter>(&store).await;
         let editors = read::<UserFilter>(json!({"role": "editor"}));
-        let patch = json!({"status": "suspended", "avatar": "https://example.org/a.png"});
+        let patch = json!({"status": "suspended", "last_active_at": "2026-01-02T03:04:05Z"});
         assert_eq!(store.update_all(&editors, read::<UserPatch>(patch.clone())).await.unwrap(), 3);
 
         let mut times = std::collections::BTreeSet::new();

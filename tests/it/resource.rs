@@ -318,8 +318,14 @@ impl Walk<'_> {
         send(without).await.problem(428, "if_match_required");
         let changed = self.service.patch(&member, 1, &patch).await;
         self.note("PATCH", &changed);
-        let record = changed.expect(200);
+        let (made, record) = (record, changed.expect(200));
         assert_eq!((changed.header("etag"), &record["version"]), ("\"2\"", &json!(2)));
+        for (field, value) in made.as_object().unwrap().iter().filter(|(field, _)| patch.get(field).is_none()) {
+            assert!(
+                ["version", "updated_at"].contains(&field.as_str()) || &record[field] == value,
+                "{field}: {record}"
+            );
+        }
         assert!(record["updated_at"].as_str() >= record["created_at"].as_str());
         assert_eq!(self.get(&member).await, record);
         let stale = self.service.patch(&member, 1, &patch).await;
