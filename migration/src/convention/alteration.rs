@@ -35,19 +35,11 @@ use super::{
 /// a column that it is told of changes: see [`cached`](Alteration::cached).
 #[derive(Debug, Clone)]
 #[must_use = "nothing is changed before it is applied"]
-pub struct Alteration {
+pub struct Alteration<'a> {
     table: String,
     changes: Vec<Change>,
-    keys: Option<Vec<OwnedKey>>,
+    keys: Option<Vec<Key<'a>>>,
     masked: Option<Vec<String>>,
-}
-
-/// As [`Key`], for longer.
-#[derive(Debug, Clone)]
-enum OwnedKey {
-    Row,
-    Id(String),
-    Text(String),
 }
 
 #[derive(Debug, Clone)]
@@ -80,11 +72,11 @@ struct Reference {
 }
 
 /// Changes of this table.
-pub fn alter(table: impl Into<String>) -> Alteration {
+pub fn alter<'a>(table: impl Into<String>) -> Alteration<'a> {
     Alteration { table: table.into(), changes: Vec::new(), keys: None, masked: None }
 }
 
-impl Alteration {
+impl<'a> Alteration<'a> {
     /// Says in the code, and to the lint, why what follows is safe here: `.allow("M10", "the table has a hundred rows")`.
     pub fn allow(self, rule: &str, because: &str) -> Self {
         self.and(Change::Remark(format!("-- lint: allow {rule} because {because}")))
@@ -200,13 +192,8 @@ impl Alteration {
 
     /// What rows of the cached table are looked up by, all of it, once the changes are made. To be said where a column
     /// that they were looked up by is renamed or dropped, another one is to be among them, or the table is renamed.
-    pub fn cached(mut self, keys: &[Key<'_>]) -> Self {
-        let owned = |key: &Key<'_>| match *key {
-            Key::Row => OwnedKey::Row,
-            Key::Id(column) => OwnedKey::Id(column.to_owned()),
-            Key::Text(column) => OwnedKey::Text(column.to_owned()),
-        };
-        self.keys = Some(keys.iter().map(owned).collect());
+    pub fn cached(mut self, keys: &[Key<'a>]) -> Self {
+        self.keys = Some(keys.to_vec());
         self
     }
 
@@ -253,13 +240,10 @@ impl Alteration {
         }
         place.flush().await?;
         audit.turn_on(&place).await?;
-        let Some(keys) = keys else { return Ok(()) };
-        let keys = keys.iter().map(|key| match key {
-            OwnedKey::Row => Key::Row,
-            OwnedKey::Id(column) => Key::Id(column),
-            OwnedKey::Text(column) => Key::Text(column),
-        });
-        cached(schema, &place.table, &keys.collect::<Vec<_>>()).await
+        match keys {
+            Some(keys) => cached(schema, &place.table, &keys).await,
+            None => Ok(()),
+        }
     }
 
     fn indexed<S: AsRef<str>>(self, kind: &str, is_unique: bool, columns: &[S]) -> Self {

@@ -116,7 +116,7 @@ impl Edit {
     }
 
     /// Does what that call does.
-    pub(super) fn add_to(&self, alteration: Alteration) -> Alteration {
+    pub(super) fn add_to<'a>(&self, alteration: Alteration<'a>) -> Alteration<'a> {
         match self.clone() {
             Self::RenameTable { from: _, to } => alteration.rename_table(to),
             Self::RenameColumn { from, to } => alteration.rename_column(from, to),
