@@ -24,7 +24,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tests::{TestApp, TestDatabase, on_both, run::LIMIT, within};
 
-use crate::fixture::{new_content, new_tag, new_user, store};
+use crate::fixture::{new_content, new_tag, new_user, store, workspace_of};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -426,20 +426,9 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// The folders of a workspace that a migration is written into, with the settings of rustfmt.
+/// What of a workspace a migration is written into.
 fn workspace() -> TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    for folder in ["entity/src", "migration/src"] {
-        fs::create_dir_all(copy.path().join(folder)).unwrap();
-        for entry in fs::read_dir(Path::new(ROOT).join(folder)).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_file() {
-                fs::copy(entry.path(), copy.path().join(folder).join(entry.file_name())).unwrap();
-            }
-        }
-    }
-    fs::copy(Path::new(ROOT).join(".rustfmt.toml"), copy.path().join(".rustfmt.toml")).unwrap();
-    copy
+    workspace_of(&["entity/src", "migration/src"])
 }
 
 /// Changes the entities: with nothing in a place, the file is new; with nothing at all, it is gone.

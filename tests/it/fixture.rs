@@ -1,6 +1,6 @@
 //! What the tests of the data share: stores, records to begin with, and ways to look at answers.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{fs, num::NonZeroU32, path::Path, time::Duration};
 
 use domain::{
     Account, Content, Cursor, DataModel, Error, Filter, NewAccount, NewContent, NewDataModel, NewTag, NewUser, Page,
@@ -8,11 +8,29 @@ use domain::{
 };
 use sea_orm::ConnectionTrait;
 use serde_json::Value;
+use tempfile::TempDir;
 use tests::{Backend, TestDatabase, eventually};
 use uuid::Uuid;
 
 /// An id that nothing has.
 pub(crate) const NOBODY: Uuid = Uuid::from_u128(0x018f_0000_0000_7000_8000_0000_0000_0000);
+
+/// A copy of these folders of the workspace, without those in them, and of the settings of rustfmt.
+pub(crate) fn workspace_of(folders: &[&str]) -> TempDir {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let copy = tempfile::tempdir().unwrap();
+    for folder in folders {
+        fs::create_dir_all(copy.path().join(folder)).unwrap();
+        for entry in fs::read_dir(root.join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_file() {
+                fs::copy(entry.path(), copy.path().join(folder).join(entry.file_name())).unwrap();
+            }
+        }
+    }
+    fs::copy(root.join(".rustfmt.toml"), copy.path().join(".rustfmt.toml")).unwrap();
+    copy
+}
 
 /// A store with few connections and short waits.
 pub(crate) fn options(url: &str) -> StoreOptions {

@@ -1,33 +1,18 @@
 //! `generate record` writes a noun as a whole or not at all. That what it writes compiles and passes is shown where the
 //! README's walk is taken.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use tempfile::TempDir;
 use tests::{TestApp, app::Output, run::LIMIT, within};
 
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+use crate::fixture::workspace_of;
 
 /// What of the workspace it reads and writes.
 const FOLDERS: [&str; 6] = ["migration/src", "migration/sql", "domain/src", "entity/src", "api/src", "tests/it"];
 
 fn workspace() -> TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    for folder in FOLDERS {
-        fs::create_dir_all(copy.path().join(folder)).unwrap();
-        for entry in fs::read_dir(Path::new(ROOT).join(folder)).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_file() {
-                fs::copy(entry.path(), copy.path().join(folder).join(entry.file_name())).unwrap();
-            }
-        }
-    }
-    fs::copy(Path::new(ROOT).join(".rustfmt.toml"), copy.path().join(".rustfmt.toml")).unwrap();
-    copy
+    workspace_of(&FOLDERS)
 }
 
 /// All files, by their paths.
