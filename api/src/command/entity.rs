@@ -376,8 +376,8 @@ pub(super) fn wanted(folder: &Path) -> Result<Model, EntityError> {
 ///
 /// As [`refresh`].
 pub(super) async fn present(folder: &Path) -> Result<(Model, Schema), EntityError> {
-    let tables = scratch::discover(None, None).await?;
-    Ok((said(tables, folder).await?, scratch::schema(None).await?))
+    let (tables, schema) = scratch::present().await?;
+    Ok((said(tables, folder).await?, schema))
 }
 
 /// What entities say of a database, and what it is.

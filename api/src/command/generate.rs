@@ -16,6 +16,7 @@ use std::{
 
 use serde::Serialize;
 
+pub(super) use self::noun::{capitalised, lasting};
 use self::{
     field::Field,
     noun::{Noun, Parents},

@@ -7,7 +7,10 @@ use super::{
     edit::{Edit, NewColumn, key_code},
     named::{NamedCheck, NamedIndex},
 };
-use crate::command::entity::model::{Column, Entity, Kind, Reference};
+use crate::command::{
+    entity::model::{Column, Entity, Kind, Reference},
+    generate::lasting,
+};
 
 /// What is done to one table.
 #[derive(Debug, Clone)]
@@ -328,11 +331,6 @@ impl Common {
     fn is(&self, column: &Column) -> bool {
         column.name == self.name && column.kind == self.kind && !column.is_optional
     }
-}
-
-/// The conventions take names that live as long as the program: that of a generator is over when it has written one step.
-fn lasting(name: &str) -> &'static str {
-    String::leak(name.to_owned())
 }
 
 /// What code for these steps has to have in scope.

@@ -67,6 +67,16 @@ pub(super) async fn read_database(url: &str) -> Result<(Vec<TableCreateStatement
     }
 }
 
+/// The tables that the migrations make of an empty SQLite database, and everything else that it is made of.
+pub(super) async fn present() -> Result<(Vec<TableCreateStatement>, Schema), EntityError> {
+    on_sqlite(async |pool: SqlitePool| {
+        let tables = discover_sqlite(pool.clone(), None).await?;
+        let database = SqlxSqliteConnector::from_sqlx_sqlite_pool(pool);
+        Ok((tables, Schema::read(&database).await.map_err(|error| EntityError::Discover(error.into()))?))
+    })
+    .await
+}
+
 /// What the migrations make of an empty SQLite database.
 pub(super) async fn schema(last: Last) -> Result<Schema, EntityError> {
     schema_on(None, last).await

@@ -145,7 +145,7 @@ impl Noun {
 }
 
 /// The word with a capital letter.
-pub(super) fn capitalised(word: &str) -> String {
+pub(in super::super) fn capitalised(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }
@@ -172,8 +172,8 @@ impl MigrationName for Step {
     }
 }
 
-/// The conventions take names that live as long as the program: that of a generator is over when it has written one noun.
-fn lasting(name: &str) -> &'static str {
+/// The conventions take names that live as long as the program: that of a generator is over when it has written what it is asked for.
+pub(in super::super) fn lasting(name: &str) -> &'static str {
     String::leak(name.to_owned())
 }
 

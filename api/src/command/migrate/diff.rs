@@ -15,6 +15,7 @@ use crate::{
     command::{
         change::{Answers, ChangeError, Plan},
         entity::{self, EntityError, RefreshOptions, model::Entity},
+        generate::capitalised,
     },
     schema::Difference,
 };
@@ -103,7 +104,7 @@ pub async fn diff(options: DiffOptions, folder: PathBuf, now: SystemTime) -> Res
     if plan.is_empty() {
         return Ok(Diff { migration: None, changes, entities: Vec::new(), lint: Report::default(), left });
     }
-    let content = migration_of(&format!("{}.", capitalised(&title)), plan.source());
+    let content = migration_of(&format!("{}.", capitalised(&title.replace('_', " "))), plan.source());
     let draft = draft(&title, &content, &folder, now)?;
     let mut files = vec![(PathBuf::from(format!("{}.rs", draft.name)), draft.content.clone())];
     entity::format(&mut files, &folder).await.map_err(ChangeError::from)?;
@@ -187,11 +188,4 @@ async fn work(options: &DiffOptions) -> Result<WorkedOut, ChangeError> {
 
 fn named(differences: &[Difference]) -> Vec<String> {
     differences.iter().map(ToString::to_string).collect()
-}
-
-/// A sentence of the words of a title.
-fn capitalised(title: &str) -> String {
-    let words = title.replace('_', " ");
-    let mut letters = words.chars();
-    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }
