@@ -8,10 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::command::migrate::lint::{Mode, Rule, effects, lint, lint_migrations, lint_sql, trace};
-use migration::Migrator;
-use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
-use sea_orm_migration::prelude::*;
+use api::command::migrate::{
+    Direction, PlannedStep,
+    lint::{Mode, Rule, effects, lint, lint_migrations, lint_sql, trace},
+    plan,
+};
+use migration::{Migrator, convention::alter};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database as SeaDatabase, DatabaseConnection, DbBackend, Statement,
+    TransactionTrait,
+};
+use sea_orm_migration::{prelude::*, schema::big_integer};
 use tests::{Backend, TestApp, on_both, postgres, run::LIMIT, within};
 
 /// A migration with the rules that it breaks.
@@ -485,6 +492,85 @@ fn a_plan_makes_nothing() {
         );
         assert!(!file.exists() && !file.parent().unwrap().exists());
     });
+}
+
+/// Asks of a table what is there, and changes what only the text of a table says.
+#[derive(DeriveMigrationName)]
+struct AddPointsToUsers;
+
+#[async_trait::async_trait]
+impl MigrationTrait for AddPointsToUsers {
+    async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {
+        alter("users").add_column_filled(big_integer("points"), 7).apply(schema).await
+    }
+
+    async fn down(&self, schema: &SchemaManager) -> Result<(), DbErr> {
+        alter("users").drop_column("points").apply(schema).await
+    }
+}
+
+#[test]
+fn what_is_planned_for_sqlite_is_what_runs() {
+    async fn schema_of(database: &DatabaseConnection) -> Vec<(String, Option<String>)> {
+        let asked = "SELECT name, sql FROM sqlite_schema ORDER BY name";
+        let rows = database.query_all_raw(Statement::from_string(DbBackend::Sqlite, asked)).await.unwrap();
+        rows.iter().map(|row| (row.try_get("", "name").unwrap(), row.try_get("", "sql").unwrap())).collect()
+    }
+
+    within(LIMIT, async {
+        let [migrated, told] = [(); 2].map(|()| {
+            let mut options = ConnectOptions::new("sqlite::memory:");
+            options.max_connections(1).sqlx_logging(false);
+            SeaDatabase::connect(options)
+        });
+        let (migrated, told) = (migrated.await.unwrap(), told.await.unwrap());
+        let mut migrations = Migrator::migrations();
+        migrations.push(Box::new(AddPointsToUsers));
+        let names: Vec<_> = migrations.iter().map(|migration| migration.name().to_owned()).collect();
+        for migration in &migrations {
+            migration.up(&SchemaManager::new(&migrated)).await.unwrap();
+        }
+        let up = plan(&migrations, &names, Direction::Up, DbBackend::Sqlite).await.unwrap();
+        let statements = up.steps.iter().flat_map(|step| &step.statements);
+        for planned in statements {
+            assert_eq!(planned.loses, Vec::<String>::new(), "{}", planned.sql);
+            told.execute_unprepared(&planned.sql).await.unwrap_or_else(|error| panic!("{}: {error}", planned.sql));
+        }
+        let both = schema_of(&migrated).await;
+        assert!(both.iter().any(|(_, sql)| sql.as_ref().is_some_and(|sql| sql.contains("NEW.\"points\""))));
+        assert!(schema_of(&told).await == both, "what was told makes another schema");
+
+        AddPointsToUsers.down(&SchemaManager::new(&migrated)).await.unwrap();
+        let last = names.last().unwrap().clone();
+        let down = plan(&migrations, &[last], Direction::Down, DbBackend::Sqlite).await.unwrap();
+        let [PlannedStep { statements, failure: None, .. }] = &down.steps[..] else { panic!("{down}") };
+        for planned in statements {
+            told.execute_unprepared(&planned.sql).await.unwrap();
+        }
+        assert!(schema_of(&told).await == schema_of(&migrated).await, "what was told makes another schema");
+        let lost: Vec<_> = statements.iter().flat_map(|planned| &planned.loses).collect();
+        assert_eq!(lost, ["what is in points of users"]);
+    });
+}
+
+#[test]
+fn to_fill_what_was_null_loses_nothing() {
+    let loses = |sql: &str| effects(sql).into_iter().flat_map(|planned| planned.loses).collect::<Vec<_>>();
+    for fill in [
+        "UPDATE a SET b = 1 WHERE b IS NULL",
+        "UPDATE a SET b = 1, c = 2 WHERE id BETWEEN 1 AND 9 AND (b IS NULL) AND a.c IS NULL",
+    ] {
+        assert_eq!(loses(fill), Vec::<String>::new(), "{fill}");
+    }
+    for other in [
+        "UPDATE a SET b = 1",
+        "UPDATE a SET b = 1 WHERE b IS NOT NULL",
+        "UPDATE a SET b = 1 WHERE b IS NULL OR c IS NULL",
+        "UPDATE a SET b = 1, c = 2 WHERE b IS NULL",
+        "UPDATE a SET b = 1 WHERE c IS NULL",
+    ] {
+        assert_eq!(loses(other), ["what rows of a had before"], "{other}");
+    }
 }
 
 on_both!(

@@ -168,9 +168,10 @@ async fn run_permitted(
     if let MigrateCommand::Plan { down, number } = command
         && place.is_missing()
     {
-        let names = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+        let migrations = Migrator::migrations();
+        let names = migrations.iter().map(|migration| migration.name().to_owned()).collect();
         let names = if down { Vec::new() } else { first(names, number) };
-        return Ok(Output::Plan(plan(&names, Direction::Up, DbBackend::Sqlite).await));
+        return Ok(Output::Plan(plan(&migrations, &names, Direction::Up, DbBackend::Sqlite).await?));
     }
     if let Some(verb) = command.loses_data() {
         context.consent.permit(verb, &place.name())?;
@@ -473,7 +474,7 @@ async fn planned(database: &Database, down: bool, number: Option<u32>) -> Result
     } else {
         (pending(&standings, number), Direction::Up)
     };
-    Ok(plan::plan_of(database.migrations(), &names, direction, database.get_database_backend()).await)
+    plan(database.migrations(), &names, direction, database.get_database_backend()).await
 }
 
 fn first(mut names: Vec<String>, number: Option<u32>) -> Vec<String> {

@@ -42,7 +42,7 @@ pub use effect::{Lock, Planned};
 use judge::judge;
 use known::Known;
 pub use lock::Mode;
-pub(super) use record::{OneWay, Recording, record};
+pub(super) use record::{OneWay, Recording, Scratch, record};
 pub use rule::{Rule, UnknownRule};
 use statement::{Silencer, Statement, split};
 pub use trace::trace;

@@ -1,14 +1,14 @@
 //! `migrate plan`: what migrating would run, and what that would do, without doing it.
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
-use migration::{MigrationTrait, Migrator, MigratorTrait};
+use migration::MigrationTrait;
 use sea_orm_migration::sea_orm::DbBackend;
 use serde::Serialize;
 
 use super::{
-    Direction,
-    lint::{Effects, Lock, Planned, Recording, record},
+    Direction, MigrateError, UnknownSchema,
+    lint::{Effects, Lock, Planned, Recording, Scratch, record},
 };
 
 /// The steps that would be taken, in their order.
@@ -36,65 +36,74 @@ pub struct PlannedStep {
     pub irreversible: Option<String>,
 }
 
-/// Plans to take the named migrations of this program one way.
+/// Plans to take the named ones of these migrations one way.
 ///
 /// Their statements are those that they would run on an empty database: what a migration makes of the rows that it finds
-/// is not foreseen.
-pub async fn plan(names: &[String], direction: Direction, backend: DbBackend) -> Plan {
-    plan_of(&Migrator::migrations(), names, direction, backend).await
-}
-
-pub(super) async fn plan_of(
+/// is not foreseen. For SQLite they are run, in memory; for PostgreSQL they are only heard.
+///
+/// # Errors
+/// If SQLite cannot be worked with in memory.
+pub async fn plan(
     migrations: &[Box<dyn MigrationTrait>],
     names: &[String],
     direction: Direction,
     backend: DbBackend,
-) -> Plan {
-    let wanted: BTreeSet<&String> = names.iter().collect();
-    let (mut effects, mut steps) = (Effects::default(), Vec::new());
-    for migration in migrations {
-        effects.begin();
-        let is_wanted = direction == Direction::Up && wanted.contains(&migration.name().to_owned());
-        // The schema that a step finds is made by those before it, also if they were applied long ago.
-        let here = record(migration.as_ref(), Direction::Up, DbBackend::Postgres).await;
-        let planned: Vec<Planned> = here.statements.iter().flat_map(|sql| effects.of(sql)).collect();
-        if is_wanted {
-            steps.push(step(
-                migration.name(),
-                direction,
-                record(migration.as_ref(), direction, backend).await,
-                backend,
-                planned,
-            ));
+) -> Result<Plan, MigrateError> {
+    let mut planner = Planner::new(backend).await?;
+    let mut steps = Vec::new();
+    // The schema that a step finds is made by those before it, also if they were applied long ago.
+    let last = migrations.iter().rposition(|migration| names.iter().any(|name| name == migration.name()));
+    for migration in migrations.iter().take(last.map_or(0, |last| last + 1)) {
+        let step = planner.step(migration.as_ref(), Direction::Up).await;
+        if direction == Direction::Up && names.contains(&step.name) {
+            steps.push(step);
         }
     }
     for name in names.iter().filter(|_| direction == Direction::Down) {
         let Some(migration) = migrations.iter().find(|migration| migration.name() == name) else { continue };
-        effects.begin();
-        let here = record(migration.as_ref(), direction, DbBackend::Postgres).await;
-        let planned: Vec<Planned> = here.statements.iter().flat_map(|sql| effects.of(sql)).collect();
-        steps.push(step(name, direction, record(migration.as_ref(), direction, backend).await, backend, planned));
+        steps.push(planner.step(migration.as_ref(), direction).await);
     }
-    Plan { steps }
+    Ok(Plan { steps })
 }
 
-fn step(
-    name: &str,
-    direction: Direction,
-    recording: Recording,
-    backend: DbBackend,
-    planned: Vec<Planned>,
-) -> PlannedStep {
-    let Recording { statements, in_transaction, failure, one_way } = recording;
-    let statements = match backend {
-        DbBackend::Sqlite => statements.iter().map(|sql| on_sqlite(sql)).collect(),
-        _ => planned,
-    };
-    let (failure, irreversible) = match one_way {
-        Some(one_way) => (None, Some(one_way.reason)),
-        None => (failure, None),
-    };
-    PlannedStep { name: name.to_owned(), direction, in_transaction, statements, failure, irreversible }
+/// Tells what migrations do, one after the other.
+enum Planner {
+    /// By the text of what they run.
+    Postgres(Effects),
+    /// By what they run in such a database.
+    Sqlite(Scratch),
+}
+
+impl Planner {
+    async fn new(backend: DbBackend) -> Result<Self, MigrateError> {
+        Ok(match backend {
+            DbBackend::Sqlite => Self::Sqlite(Scratch::open().await.map_err(UnknownSchema::Connect)?),
+            _ => Self::Postgres(Effects::default()),
+        })
+    }
+
+    async fn step(&mut self, migration: &dyn MigrationTrait, direction: Direction) -> PlannedStep {
+        let (recording, statements) = match self {
+            Self::Postgres(effects) => {
+                let recording = record(migration, direction, DbBackend::Postgres).await;
+                effects.begin();
+                let statements = recording.statements.iter().flat_map(|sql| effects.of(sql)).collect();
+                (recording, statements)
+            }
+            Self::Sqlite(scratch) => {
+                let recording = scratch.record(migration, direction).await;
+                let statements = recording.statements.iter().map(|sql| on_sqlite(sql)).collect();
+                (recording, statements)
+            }
+        };
+        let Recording { in_transaction, failure, one_way, .. } = recording;
+        let (failure, irreversible) = match one_way {
+            Some(one_way) => (None, Some(one_way.reason)),
+            None => (failure, None),
+        };
+        let name = migration.name().to_owned();
+        PlannedStep { name, direction, in_transaction, statements, failure, irreversible }
+    }
 }
 
 /// A statement of SQLite, which locks its whole file: only what it loses is told.

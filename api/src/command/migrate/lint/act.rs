@@ -350,6 +350,8 @@ pub(super) struct Change {
     pub(super) is_bounded: bool,
     /// The columns that it sets.
     pub(super) sets: Vec<String>,
+    /// Whether what it sets was null before.
+    pub(super) fills: bool,
     /// What stands behind `SET`, as far as `WHERE`; as it was written.
     pub(super) assignments: String,
 }

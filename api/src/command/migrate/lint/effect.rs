@@ -81,6 +81,7 @@ impl Effects {
                 let others = if *cascade { ", and of every table that refers to it" } else { "" };
                 loses.extend(tables.iter().map(|name| format!("every row of {name}{others}")));
             }
+            Act::Change(change) if change.fills => {}
             Act::Change(change) if change.verb == "DELETE" => loses.push(format!("rows of {}", change.table)),
             Act::Change(change) => loses.push(format!("what rows of {} had before", change.table)),
             Act::AlterTable { table, actions, .. } => {

@@ -539,7 +539,7 @@ impl Judge<'_> {
     }
 
     fn change(&mut self, change: &Change) {
-        let Change { verb, table, is_bounded, sets, assignments } = change;
+        let Change { verb, table, is_bounded, sets, assignments, .. } = change;
         self.twice(sets, "set");
         if table.name == "pg_enum" {
             self.find(

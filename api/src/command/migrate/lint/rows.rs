@@ -55,7 +55,31 @@ pub(super) fn rows(mut at: Cursor<'_>, whole: &[TokenWithSpan]) -> Option<Act> {
     }
     at.until(&["WHERE"]);
     let is_bounded = verb != "MERGE" && is_bounded(at, whole);
-    Some(Act::Change(Change { verb, table, is_bounded, sets, assignments }))
+    let fills = verb == "UPDATE" && fills(at, &sets);
+    Some(Act::Change(Change { verb, table, is_bounded, sets, fills, assignments }))
+}
+
+/// Whether the condition that begins here says of each of these columns that it is null.
+fn fills(mut at: Cursor<'_>, sets: &[String]) -> bool {
+    let mut nulls = Vec::new();
+    if at.take(&["WHERE"]) {
+        let mut rest = Cursor::new(at.until(&["RETURNING"]));
+        if rest.rest().iter().any(|token| Cursor::new(std::slice::from_ref(token)).is("OR")) {
+            return false;
+        }
+        while !rest.is_at_end() {
+            let mut term = Cursor::new(rest.until(&["AND"]));
+            rest.next();
+            while let Some(inner) = term.parenthesized() {
+                term = Cursor::new(inner);
+            }
+            let column = term.name();
+            if term.take(&["IS", "NULL"]) && term.is_at_end() {
+                nulls.extend(column.map(|column| column.name));
+            }
+        }
+    }
+    !sets.is_empty() && sets.iter().all(|column| nulls.contains(column))
 }
 
 /// Whether a condition, or a `WITH` before it, keeps a change to few rows.
