@@ -15,8 +15,8 @@ use domain::{
     Difference, Documents, DocumentsError, IndexActivity, Timestamp, Write,
     document::{Collection, Document, Filter, Pipeline, Query, Update},
 };
-use futures_util::TryStreamExt;
 use mongodb::{
+    Cursor,
     bson::{self, Bson, RawDocumentBuf},
     error::{ErrorKind, InsertManyError},
 };
@@ -165,23 +165,25 @@ impl Documents for MongoDocuments {
             let documents = asked.database.collection::<bson::Document>(collection.name());
             match question {
                 Question::Aggregate(stages) => {
-                    let found = documents.aggregate(stages).allow_disk_use(true).max_time(limit).await?;
-                    found.try_collect::<Vec<_>>().await
+                    all(documents.aggregate(stages).allow_disk_use(true).max_time(limit).await?).await
                 }
                 Question::Find(find) => {
                     let Find { filter, sort, skip, limit: most, fields } = *find;
                     let mut find = documents.find(filter).sort(sort).skip(skip).allow_disk_use(true).max_time(limit);
                     if let Some(most) = most {
-                        find = find.limit(most);
+                        // Without being told it answers with 101 of them, and has to be asked again for the others; being
+                        // told of just as many it keeps its cursor, for more that cannot be.
+                        let batch = u32::try_from(most.saturating_add(1)).unwrap_or(u32::MAX);
+                        find = find.limit(most).batch_size(batch);
                     }
                     if let Some(fields) = fields {
                         find = find.projection(fields);
                     }
-                    find.await?.try_collect().await
+                    all(find.await?).await
                 }
             }
         });
-        Ok(found.await.map_err(Failure::meaning)?.into_iter().map(value::fields_of).collect())
+        found.await.map_err(Failure::meaning)
     }
 
     async fn count(&self, collection: &Collection, filter: &Filter) -> Result<u64, DocumentsError> {
@@ -224,11 +226,9 @@ impl Documents for MongoDocuments {
         let limit = connection.timeout();
         let found = connection.ask(|asked| async move {
             let documents = asked.database.collection::<bson::Document>(collection.name());
-            let found = documents.aggregate(stages).allow_disk_use(true).max_time(limit).await?;
-            found.try_collect::<Vec<_>>().await
+            all(documents.aggregate(stages).allow_disk_use(true).max_time(limit).await?).await
         });
-        let found = found.await.map_err(Failure::meaning)?.into_iter().map(value::fields_of).collect();
-        Ok(pipeline::finish(pipeline, found))
+        Ok(pipeline::finish(pipeline, found.await.map_err(Failure::meaning)?))
     }
 
     async fn write(&self, writes: Vec<Write>) -> Result<Vec<u64>, DocumentsError> {
@@ -299,4 +299,13 @@ fn collect_stages(plan: &Bson, stages: &mut Vec<String>) {
         Bson::Array(plans) => plans.iter().for_each(|plan| collect_stages(plan, stages)),
         _ => {}
     }
+}
+
+/// All that a cursor finds, read where it lies: to make a tree of it for the driver first would take as long again.
+async fn all(mut cursor: Cursor<bson::Document>) -> mongodb::error::Result<Vec<Document>> {
+    let mut found = Vec::new();
+    while cursor.advance().await? {
+        found.push(value::fields_of(cursor.current())?);
+    }
+    Ok(found)
 }

@@ -6,7 +6,7 @@ use domain::{
     Timestamp,
     document::{Collection, Document, ID, Kind, Member, Point, SCHEMA, Scalar, VERSION, WORDS},
 };
-use mongodb::bson::{self, Bson, DateTime};
+use mongodb::bson::{self, Bson, DateTime, RawBsonRef, RawDocument};
 use serde_json::{Number, Value};
 
 /// A document as MongoDB keeps it. What is not as the collection declares is kept as well as can be.
@@ -93,24 +93,26 @@ pub(super) fn place(point: Point) -> Vec<Bson> {
 }
 
 /// What MongoDB has kept.
-pub(super) fn json(bson: Bson) -> Value {
-    match bson {
-        Bson::Null | Bson::Undefined => Value::Null,
-        Bson::Boolean(truth) => truth.into(),
-        Bson::Int32(number) => number.into(),
-        Bson::Int64(number) => number.into(),
-        Bson::Double(number) => Number::from_f64(number).map_or(Value::Null, Value::Number),
-        Bson::String(text) => text.into(),
-        Bson::DateTime(date) => Instant::<Utc>::from_timestamp_millis(date.timestamp_millis())
-            .map_or(Value::Null, |instant| instant.to_rfc3339_opts(SecondsFormat::Millis, true).into()),
-        Bson::Array(items) => items.into_iter().map(json).collect(),
-        Bson::Document(fields) => fields_of(fields).into(),
-        // Nobody of us has written it.
-        Bson::ObjectId(id) => id.to_hex().into(),
-        other => other.to_string().into(),
-    }
+pub(super) fn fields_of(document: &RawDocument) -> bson::error::Result<Document> {
+    document.iter().map(|field| field.and_then(|(name, value)| Ok((name.as_str().to_owned(), json(value)?)))).collect()
 }
 
-pub(super) fn fields_of(document: bson::Document) -> Document {
-    document.into_iter().map(|(name, value)| (name, json(value))).collect()
+fn json(bson: RawBsonRef<'_>) -> bson::error::Result<Value> {
+    Ok(match bson {
+        RawBsonRef::Null | RawBsonRef::Undefined => Value::Null,
+        RawBsonRef::Boolean(truth) => truth.into(),
+        RawBsonRef::Int32(number) => number.into(),
+        RawBsonRef::Int64(number) => number.into(),
+        RawBsonRef::Double(number) => Number::from_f64(number).map_or(Value::Null, Value::Number),
+        RawBsonRef::String(text) => text.into(),
+        RawBsonRef::DateTime(date) => Instant::<Utc>::from_timestamp_millis(date.timestamp_millis())
+            .map_or(Value::Null, |instant| instant.to_rfc3339_opts(SecondsFormat::Millis, true).into()),
+        RawBsonRef::Array(items) => {
+            items.into_iter().map(|item| item.and_then(json)).collect::<Result<Vec<_>, _>>()?.into()
+        }
+        RawBsonRef::Document(fields) => fields_of(fields)?.into(),
+        // Nobody of us has written it.
+        RawBsonRef::ObjectId(id) => id.to_hex().into(),
+        other => Bson::try_from(other)?.to_string().into(),
+    })
 }
