@@ -196,7 +196,7 @@ keys! {
     MIGRATION_LEASE = Key::new("How long the lock of a migrator holds after it was last heard of").or("10s");
     MIGRATION_WAIT = Key::new("How long to wait for another migrator").or("10m");
     MIGRATION_BATCH_ROWS = Key::new("How many rows a batch of a data migration has; 0 leaves that to the migration").or("0");
-    MIGRATION_BATCH_SHARE = Key::new("How much of the time batches are worked on, in percent; the rest is for others").or("50");
+    MIGRATION_BATCH_SHARE = Key::new("How much of the time batches are worked on, in percent; the rest is for others").or("33");
     MIGRATION_ALLOW_DESTRUCTIVE = Key::new("What loses data: `confirmed` wants --yes, `always` does not outside production, `never` refuses").or("confirmed");
     ROLE_OWNER_PASSWORD = Key::new("What `roles create` gives the role that migrates as its password: at least 16 printable characters of ASCII")
         .or_else(RANDOM)

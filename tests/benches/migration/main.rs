@@ -35,7 +35,7 @@ const SQL: &[SqlMigration] = &[
         &[(
             "up.sql",
             "-- irreversible because the column goes with the migration before\n\
-             -- batch: parts by id, 1000\nUPDATE parts SET slug = lower(name) WHERE id BETWEEN $from AND $to;",
+             -- batch: parts by id\nUPDATE parts SET slug = lower(name) WHERE id BETWEEN $from AND $to;",
         )],
     ),
     SqlMigration::new(

@@ -60,7 +60,7 @@ impl Default for Options {
             lease: Duration::from_secs(10),
             wait: Duration::from_secs(600),
             batch_rows: None,
-            batch_share: 50,
+            batch_share: 33,
             shows_progress: false,
             despite_lint: false,
             forget_irreversible: false,
