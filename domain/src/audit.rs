@@ -1,10 +1,11 @@
-//! The audit trail: who changed what, each entry bound to all that were there before it, so that nobody can change, add or
+//! The audit trail: who changed what, and who read what is sensitive, each entry bound to all that were there before it, so that nobody can change, add or
 //! leave out one without it being seen.
 //!
 //! An entry is a document of the collection `audit`. Its `hash` is SHA-256 of all else that is in it, in a canonical
 //! form, and among that is the hash of the entry before. How far the trail goes is kept apart from it, in the relational
 //! database, so that it cannot be cut short either.
 
+mod reading;
 mod verify;
 
 use serde_json::{Map, Value};
@@ -21,6 +22,7 @@ use crate::{
     port::documents::{Documents, DocumentsError},
 };
 
+pub(crate) use reading::{Reading, Sensitive};
 use verify::Verifier;
 pub use verify::{Finding, Tampering, Verification};
 
@@ -34,7 +36,7 @@ pub(crate) const PREVIOUS: &str = "previous";
 pub type AuditEntryId = Id<AuditEntry>;
 
 document! {
-    /// That somebody changed something.
+    /// That somebody changed something, or read what is sensitive.
     pub struct AuditEntry = "audit entry" in "audit" {
         /// Its place in the trail, counted from 1.
         pub sequence as SEQUENCE: i64,
@@ -44,7 +46,7 @@ document! {
         pub timestamp as TIMESTAMP: Timestamp,
         /// Who did it, if anybody said.
         pub actor as ACTOR: Option<String>,
-        /// What was done: `insert`, `update`, `delete`, `truncate`.
+        /// What was done: `insert`, `update`, `delete`, `truncate`, or `read`, of what is sensitive.
         pub action as ACTION: String,
         /// To what, as in `users:01890a5d-ac96-774b-bcce-b302099a8057`.
         pub entity as ENTITY: String,
@@ -54,6 +56,8 @@ document! {
         /// The row as it is since.
         #[serde(default)]
         pub after as AFTER: Value,
+        /// The sensitive fields that were read.
+        pub fields as FIELDS: Option<Vec<String>>,
         pub request_id as REQUEST_ID: Option<String>,
         pub endpoint as ENDPOINT: Option<String>,
         pub method as METHOD: Option<String>,
@@ -108,7 +112,7 @@ pub(crate) struct Seal {
 pub(crate) fn entry(row: &Row, sequence: i64, previous: &str) -> Result<Document, DocumentsError> {
     let Context { actor, request_id, endpoint, method } = row.context.clone();
     let body = |field: &str| row.body.as_ref().and_then(|body| body.get(field)).cloned().map_or(Value::Null, keepable);
-    let fields: [(&str, Value); 15] = [
+    let fields: [(&str, Value); 16] = [
         (ID, row.id.to_string().into()),
         (VERSION, 1.into()),
         (SCHEMA, AuditEntry::collection().version().into()),
@@ -121,6 +125,7 @@ pub(crate) fn entry(row: &Row, sequence: i64, previous: &str) -> Result<Document
         ("entity", keepable(row.entity.clone().into())),
         ("before", body("before")),
         ("after", body("after")),
+        ("fields", body("fields")),
         ("request_id", request_id.into()),
         ("endpoint", endpoint.into()),
         ("method", method.into()),

@@ -51,6 +51,7 @@ document! {
         pub notes as NOTES: Option<String>,
     }
     schema: 1,
+    sensitive: [birth_data],
     indexes: [
         Index::on("user_id", [asc(BirthChart::USER_ID)]),
         Index::on("birth_date", [asc(BirthChart::DATE)]),

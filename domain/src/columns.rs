@@ -156,7 +156,8 @@ impl<T> Change<T> {
 /// - `filter: TagFilter { name: String }` writes a filter whose fields are columns that have to be equal; for another
 ///   one, write `filter: TagFilter` alone and the `impl` by hand.
 /// - `cached` says how long copies are kept, where it is not as long as usual; `unique` names the texts by which one
-///   record can be looked up, whatever the case of their letters: `unique: { BY_NAME: name }`.
+///   record can be looked up, whatever the case of their letters: `unique: { BY_NAME: name }`; `sensitive` names the
+///   columns that nobody reads without an entry in the audit trail.
 /// - `relations` are the records that can be loaded along with it, `children` the columns that refer to it and what
 ///   becomes of their rows when it is deleted. Leave out what there is none of.
 macro_rules! record {
@@ -170,6 +171,7 @@ macro_rules! record {
             $( $(#[$about_equal:meta])* $equal:ident: $equal_type:ty $(=> $equal_value:expr)? ),* $(,)?
         })?,
         $(cached: $cached:expr,)?
+        $(sensitive: [$($sensitive:ident),* $(,)?],)?
         $(unique: { $( $(#[$about_unique:meta])* $by:ident: $unique:ident ),* $(,)? },)?
         $(relations: {
             $( $(#[$about_relation:meta])* $relation:ident: $relation_type:ty = $path:expr ),* $(,)?
@@ -217,6 +219,11 @@ macro_rules! record {
             type Filter = $filter;
             const NOUN: &'static str = $noun;
             $(const CACHED: $crate::record::Caching = $cached;)?
+            $(const SENSITIVE: &'static [&'static str] = &[$({
+                // Only what is a column is known here.
+                let _ = &entity::$table::COLUMN.$sensitive;
+                stringify!($sensitive)
+            }),*];)?
 
             fn id(&self) -> $crate::id::Id<Self> {
                 self.id

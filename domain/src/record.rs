@@ -33,6 +33,9 @@ pub trait Record:
     /// How long copies of these records are kept.
     const CACHED: Caching = Caching::Usual;
 
+    /// Fields that nobody reads unseen: that a record was read is an entry of the audit trail, written before it is given.
+    const SENSITIVE: &'static [&'static str] = &[];
+
     /// The id of this record.
     fn id(&self) -> Id<Self>;
 

@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::{
+    audit::Sensitive,
     coherence::{Coherence, Wanted},
     error::{Error, Result},
     fault,
@@ -199,6 +200,9 @@ pub trait Related: Send + Sync {
     /// What the cache keeps them under, if it does.
     fn wanted(&self, coherence: &Coherence, found_by: Uuid) -> Option<Wanted>;
 
+    /// What of the related records nobody reads unseen.
+    fn sensitive(&self) -> Option<Sensitive>;
+
     /// Reads the related records of each of these, in one statement, and packs them.
     async fn load(&self, store: &Store, found_by: &[Uuid]) -> Result<Vec<Bytes>>;
 }
@@ -237,6 +241,10 @@ impl<F: Record, T: Record> Related for Relation<F, T> {
         coherence.caches::<T>(also).then(|| coherence.wanted::<T>(key, stamp))
     }
 
+    fn sensitive(&self) -> Option<Sensitive> {
+        Sensitive::of::<T>()
+    }
+
     async fn load(&self, store: &Store, found_by: &[Uuid]) -> Result<Vec<Bytes>> {
         let pairs = match &self.path {
             Path::Parent { .. } => Relation::<T, T>::ITSELF.pairs(store.reader(), found_by).await?,
@@ -271,6 +279,10 @@ impl<F: Record, T: Record> Related for ManyToMany<F, T> {
 
     fn wanted(&self, coherence: &Coherence, found_by: Uuid) -> Option<Wanted> {
         self.relation.wanted(coherence, found_by)
+    }
+
+    fn sensitive(&self) -> Option<Sensitive> {
+        self.relation.sensitive()
     }
 
     async fn load(&self, store: &Store, found_by: &[Uuid]) -> Result<Vec<Bytes>> {
@@ -400,6 +412,10 @@ pub(crate) async fn with_related<R: Record>(
         load_level(store, &mut branches[level.clone()]).await?;
         for index in level {
             let Branch { include, related, .. } = &branches[index];
+            if let Some(sensitive) = include.related.sensitive() {
+                let read = related.values().flat_map(|related| related.iter().map(|record| record.id.to_string()));
+                store.tell(sensitive.read(read)).await?;
+            }
             let parents = related.values().flat_map(|related| related.iter().cloned()).collect::<Vec<_>>();
             for include in &include.includes {
                 let next = branches.len();

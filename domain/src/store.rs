@@ -15,6 +15,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityName, Statement};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    audit::Reading,
     changes::{Changes, Hub, Noun},
     coherence::{CachePolicy, CacheStatus, Coherence},
     connection::{Connections, StoreOptions},
@@ -150,6 +151,10 @@ impl Store {
         Self { documents: Some(documents), ..self }
     }
 
+    pub(crate) fn without_documents(&self) -> Self {
+        Self { documents: None, ..self.clone() }
+    }
+
     /// The documents that belong to the data.
     ///
     /// # Errors
@@ -226,10 +231,12 @@ impl Store {
 
     /// Looks a record up that may not be there.
     pub async fn look_up<R: Record>(&self, id: Id<R>) -> Result<Option<R>> {
-        match self.coherence_of::<R>() {
-            Some(coherence) => read::look_up(self, coherence, id).await?.map(|wire| wire.record()).transpose(),
-            None => query::look_up(self.reader(), id).await,
-        }
+        let found = match self.coherence_of::<R>() {
+            Some(coherence) => read::look_up(self, coherence, id).await?.map(|wire| wire.record()).transpose()?,
+            None => query::look_up(self.reader(), id).await?,
+        };
+        self.tell(Reading::of::<R>(found.iter().map(|record| record.id().uuid()))).await?;
+        Ok(found)
     }
 
     /// Looks up the one record with this text, if there is one.
@@ -241,22 +248,28 @@ impl Store {
     /// # }
     /// ```
     pub async fn look_up_by<R: Record>(&self, by: &UniqueText<R>, text: &str) -> Result<Option<R>> {
-        match self.coherence_of::<R>() {
-            Some(coherence) => read::look_up_by(self, coherence, by, text).await?.map(|wire| wire.record()).transpose(),
-            None => query::look_up_by(self.reader(), by, text).await,
-        }
+        let found = match self.coherence_of::<R>() {
+            Some(coherence) => {
+                read::look_up_by(self, coherence, by, text).await?.map(|wire| wire.record()).transpose()?
+            }
+            None => query::look_up_by(self.reader(), by, text).await?,
+        };
+        self.tell(Reading::of::<R>(found.iter().map(|record| record.id().uuid()))).await?;
+        Ok(found)
     }
 
     /// A page of the records that pass the filter.
     pub async fn list<F: Filter>(&self, filter: &F, page: &Page) -> Result<Listing<F::Record>> {
-        match self.coherence_of::<F::Record>() {
+        let listing = match self.coherence_of::<F::Record>() {
             Some(coherence) => {
                 let Listing { records, next } = read::list(self, coherence, filter, page).await?;
                 let records = records.iter().map(Wire::record).collect::<Result<_>>()?;
-                Ok(Listing { records, next })
+                Listing { records, next }
             }
-            None => query::list(self.reader(), filter, page).await,
-        }
+            None => query::list(self.reader(), filter, page).await?,
+        };
+        self.tell(Reading::of::<F::Record>(listing.records.iter().map(|record| record.id().uuid()))).await?;
+        Ok(listing)
     }
 
     /// Finds a record in the form in which it goes over the wire: from the cache it is passed through as it is.
@@ -268,18 +281,21 @@ impl Store {
             Some(coherence) => read::look_up(self, coherence, id).await?,
             None => query::look_up(self.reader(), id).await?.map(|record| Wire::of(&record)).transpose()?,
         };
+        self.tell(Reading::of::<R>(found.iter().map(|wire| wire.id().uuid()))).await?;
         found.ok_or_else(|| not_found(id))
     }
 
     /// A page of the records that pass the filter, in the form in which they go over the wire.
     pub async fn list_wire<F: Filter>(&self, filter: &F, page: &Page) -> Result<Listing<Wire<F::Record>>> {
-        match self.coherence_of::<F::Record>() {
-            Some(coherence) => read::list(self, coherence, filter, page).await,
+        let listing = match self.coherence_of::<F::Record>() {
+            Some(coherence) => read::list(self, coherence, filter, page).await?,
             None => {
                 let Listing { records, next } = query::list(self.reader(), filter, page).await?;
-                Ok(Listing { records: records.iter().map(Wire::of).collect::<Result<_>>()?, next })
+                Listing { records: records.iter().map(Wire::of).collect::<Result<_>>()?, next }
             }
-        }
+        };
+        self.tell(Reading::of::<F::Record>(listing.records.iter().map(|wire| wire.id().uuid()))).await?;
+        Ok(listing)
     }
 
     /// How many records pass the filter.
@@ -293,7 +309,9 @@ impl Store {
         relation: &Relation<F, T>,
         of: &[Id<F>],
     ) -> Result<HashMap<Id<F>, Vec<T>>> {
-        read::related(self, relation, of).await
+        let related = read::related(self, relation, of).await?;
+        self.tell(Reading::of::<T>(related.values().flatten().map(|record| record.id().uuid()))).await?;
+        Ok(related)
     }
 
     /// Reads what is to be included with the records: one statement for each relation, however many records there are.

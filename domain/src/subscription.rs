@@ -66,6 +66,7 @@ record! {
         status: SubscriptionStatus,
         stripe_customer_id: String,
     },
+    sensitive: [stripe_customer_id],
     relations: {
         /// Who pays.
         USER: Relation<Subscription, User> = Relation::belongs_to("user", "user_id"),

@@ -15,6 +15,7 @@ use sea_orm::{ConnectionTrait, DbBackend, sqlx::SqlStr};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
+    audit::Reading,
     coherence::Coherence,
     error::{Error, Result, Unavailable},
     fault,
@@ -91,12 +92,16 @@ impl UnitOfWork {
 
     /// Looks a record up that may not be there.
     pub async fn look_up<R: Record>(&self, id: Id<R>) -> Result<Option<R>> {
-        self.run(async |session| query::look_up(session, id).await).await
+        let found = self.run(async |session| query::look_up(session, id).await).await?;
+        self.tell(Reading::of::<R>(found.iter().map(|record| record.id().uuid()))).await?;
+        Ok(found)
     }
 
     /// Looks up the one record with this text, if there is one.
     pub async fn look_up_by<R: Record>(&self, by: &UniqueText<R>, text: &str) -> Result<Option<R>> {
-        self.run(async |session| query::look_up_by(session, by, text).await).await
+        let found = self.run(async |session| query::look_up_by(session, by, text).await).await?;
+        self.tell(Reading::of::<R>(found.iter().map(|record| record.id().uuid()))).await?;
+        Ok(found)
     }
 
     /// Finds a record and keeps others from changing it until the unit of work ends. Lock several in the order of their
@@ -105,12 +110,16 @@ impl UnitOfWork {
     /// # Errors
     /// [`Error::NotFound`] if there is none.
     pub async fn lock<R: Record>(&self, id: Id<R>) -> Result<R> {
-        self.run(async |session| query::lock(session, id).await).await?.ok_or_else(|| not_found(id))
+        let found = self.run(async |session| query::lock(session, id).await).await?;
+        self.tell(Reading::of::<R>(found.iter().map(|record| record.id().uuid()))).await?;
+        found.ok_or_else(|| not_found(id))
     }
 
     /// A page of the records that pass the filter.
     pub async fn list<F: Filter>(&self, filter: &F, page: &Page) -> Result<Listing<F::Record>> {
-        self.run(async |session| query::list(session, filter, page).await).await
+        let listing = self.run(async |session| query::list(session, filter, page).await).await?;
+        self.tell(Reading::of::<F::Record>(listing.records.iter().map(|record| record.id().uuid()))).await?;
+        Ok(listing)
     }
 
     /// How many records pass the filter.
@@ -121,6 +130,7 @@ impl UnitOfWork {
     /// The related records of one record, in order.
     pub async fn related<F: Record, T: Record>(&self, relation: &Relation<F, T>, of: Id<F>) -> Result<Vec<T>> {
         let pairs = self.run(async |session| relation.pairs(session, &[of.uuid()]).await).await?;
+        self.tell(Reading::of::<T>(pairs.iter().map(|(_, record)| record.id().uuid()))).await?;
         Ok(pairs.into_iter().map(|(_, record)| record).collect())
     }
 

@@ -60,6 +60,7 @@ mod rule;
 mod schema;
 mod scoreboard;
 mod seed;
+mod sensitive;
 mod serving;
 mod setting;
 mod stand_in;

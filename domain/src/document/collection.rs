@@ -19,7 +19,10 @@ use crate::value::Timestamp;
 
 /// A collection of documents: its name, its fields, its indexes. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Collection(Arc<Declared>);
+pub struct Collection {
+    declared: Arc<Declared>,
+    sensitive: &'static [&'static str],
+}
 
 #[derive(Debug)]
 struct Declared {
@@ -124,37 +127,49 @@ impl Collection {
         schema: Value,
     ) -> Self {
         let validator = OnceLock::new();
-        Self(Arc::new(Declared { name, connection, members, indexes, version, schema, validator }))
+        let declared = Arc::new(Declared { name, connection, members, indexes, version, schema, validator });
+        Self { declared, sensitive: &[] }
+    }
+
+    /// The same, with fields that nobody reads without an entry in the audit trail.
+    #[must_use]
+    pub fn with_sensitive(self, sensitive: &'static [&'static str]) -> Self {
+        Self { sensitive, ..self }
+    }
+
+    /// The fields that nobody reads without an entry in the audit trail.
+    pub fn sensitive(&self) -> &'static [&'static str] {
+        self.sensitive
     }
 
     /// Its name: a letter, then letters, digits and underscores.
     pub fn name(&self) -> &str {
-        &self.0.name
+        &self.declared.name
     }
 
     /// Which of the named connections it is on; the usual one if none.
     pub fn connection(&self) -> Option<&'static str> {
-        self.0.connection
+        self.declared.connection
     }
 
     /// Its fields, without those that are ours; none if they are not known.
     pub fn members(&self) -> Option<&[Member]> {
-        self.0.members.as_deref()
+        self.declared.members.as_deref()
     }
 
     /// The indexes that it needs.
     pub fn indexes(&self) -> &[Index] {
-        &self.0.indexes
+        &self.declared.indexes
     }
 
     /// The version of its schema. What was written in an older one is not held to the schema.
     pub fn version(&self) -> i64 {
-        self.0.version
+        self.declared.version
     }
 
     /// The JSON schema of its documents, without the fields that are ours.
     pub fn schema(&self) -> &Value {
-        &self.0.schema
+        &self.declared.schema
     }
 
     /// What is at a path, and whether a list is on the way to it; nothing if that is not known.
@@ -170,7 +185,7 @@ impl Collection {
 
     /// What checks its documents.
     pub(crate) fn validator(&self) -> Result<&Validator, &str> {
-        let compile = || jsonschema::validator_for(&self.0.schema).map_err(|error| error.to_string());
-        self.0.validator.get_or_init(compile).as_ref().map_err(String::as_str)
+        let compile = || jsonschema::validator_for(&self.declared.schema).map_err(|error| error.to_string());
+        self.declared.validator.get_or_init(compile).as_ref().map_err(String::as_str)
     }
 }

@@ -40,7 +40,8 @@ pub(crate) fn schema_of<T: JsonSchema>() -> Value {
 /// - `schema`: the version of it, to be counted up when fields change their meaning;
 /// - `upgrade`: what makes the fields of an older version into those of this one;
 /// - `indexes`: see [`Index`](super::Index);
-/// - `only_added: true`, where documents are never changed; `connection`, where they are on a connection with a name.
+/// - `only_added: true`, where documents are never changed; `connection`, where they are on a connection with a name;
+///   `sensitive`, the fields that nobody reads without an entry in the audit trail.
 macro_rules! document {
     (
         $(#[$about:meta])*
@@ -51,6 +52,7 @@ macro_rules! document {
         $(upgrade: $upgrade:path,)?
         $(connection: $connection:literal,)?
         $(only_added: $only_added:literal,)?
+        $(sensitive: [$($sensitive:ident),* $(,)?],)?
         indexes: [$($index:expr),* $(,)?],
     ) => {
         $crate::document::declare::fields! {
@@ -72,6 +74,11 @@ macro_rules! document {
                         $version,
                         $crate::document::declare::schema_of::<$document>(),
                     )
+                    $(.with_sensitive(&[$({
+                        // Only what is a field is known here.
+                        let _ = |document: &$document| { let _ = &document.$sensitive; };
+                        stringify!($sensitive)
+                    }),*]))?
                 });
                 &COLLECTION
             }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{DocumentStore, Documented, Field, FieldPath, Filter, Kept, Kind, Query, Scalar, filter::value_of};
 use crate::{
+    audit::{Reading, Sensitive},
     coherence::{Coherence, Wanted},
     error::{Error, Result},
     id::Id,
@@ -50,6 +51,7 @@ impl DocumentStore {
     ) -> Result<HashMap<Id<F>, Vec<Kept<D>>>> {
         let of = of.iter().map(|id| id.uuid()).collect::<Vec<_>>();
         let related = self.about(relation, &of).await?;
+        self.store().tell(Reading::of_documents(related.values().flatten())).await?;
         Ok(related.into_iter().map(|(id, documents)| (Id::new(id), documents)).collect())
     }
 
@@ -95,6 +97,10 @@ impl<F: Record, D: Documented> Related for DocumentsOf<F, D> {
     // The database does not tell what changes in documents.
     fn wanted(&self, _: &Coherence, _: Uuid) -> Option<Wanted> {
         None
+    }
+
+    fn sensitive(&self) -> Option<Sensitive> {
+        Sensitive::of_collection(D::collection())
     }
 
     async fn load(&self, store: &Store, found_by: &[Uuid]) -> Result<Vec<Bytes>> {

@@ -11,6 +11,7 @@ use super::{
     SCHEMA, Scalar, Typed, Update, VERSION, WORDS, filter::texts, words,
 };
 use crate::{
+    audit::{Reading, Sensitive},
     error::{Error, FieldError, Result},
     id::Id,
     port::{
@@ -18,7 +19,6 @@ use crate::{
         documents::{Difference, Documents, DocumentsError, Taken, Write},
     },
     record::FIRST_VERSION,
-    source::IdSource,
     store::Store,
 };
 
@@ -46,8 +46,8 @@ const BATCH: u64 = 200;
 #[derive(Clone)]
 pub struct DocumentStore {
     documents: Arc<dyn Documents>,
-    clock: Arc<dyn Clock>,
-    ids: Arc<IdSource>,
+    /// The store that they belong to, which does not know of them.
+    store: Arc<Store>,
 }
 
 /// A document as it is kept.
@@ -195,7 +195,20 @@ fn explain(collection: &Collection, error: DocumentsError) -> Error {
 impl DocumentStore {
     /// Documents that this adapter keeps; ids and times come from where the store has them.
     pub fn new(documents: Arc<dyn Documents>, store: &Store) -> Self {
-        Self { documents, clock: Arc::clone(store.clock()), ids: Arc::clone(store.ids()) }
+        Self { documents, store: Arc::new(store.without_documents()) }
+    }
+
+    fn clock(&self) -> &Arc<dyn Clock> {
+        self.store.clock()
+    }
+
+    fn next_id<D>(&self) -> Id<D> {
+        Id::new(self.store.ids().next(self.clock().now()))
+    }
+
+    /// The store that they belong to.
+    pub(super) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// What keeps them.
@@ -217,14 +230,14 @@ impl DocumentStore {
     pub async fn sweep(&self) -> Result<u64> {
         let mut swept = 0;
         for collection in super::collections() {
-            swept += self.documents.sweep(collection, self.clock.now()).await?;
+            swept += self.documents.sweep(collection, self.clock().now()).await?;
         }
         Ok(swept)
     }
 
     /// Deletes what has expired from now on, for as long as anybody has these documents.
     pub(crate) fn keep_swept(&self) {
-        let (documents, clock) = (Arc::downgrade(&self.documents), Arc::clone(&self.clock));
+        let (documents, clock) = (Arc::downgrade(&self.documents), Arc::clone(self.clock()));
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(SWEEP_EVERY).await;
@@ -242,7 +255,7 @@ impl DocumentStore {
     /// # Errors
     /// [`Error::Invalid`] if it breaks a rule of its kind, [`Error::Conflict`] if another has what must be unique.
     pub async fn insert<D: Documented>(&self, document: D) -> Result<Kept<D>> {
-        self.insert_as(Id::new(self.ids.next(self.clock.now())), document).await
+        self.insert_as(self.next_id(), document).await
     }
 
     /// Makes a document with an id that the caller knows: again, it is [`Error::Conflict`].
@@ -259,10 +272,9 @@ impl DocumentStore {
 
     /// Makes many documents. One outcome for each, in order: one that is refused does not keep the others out.
     pub async fn insert_all<D: Documented>(&self, documents: Vec<D>) -> Result<Vec<Result<Kept<D>>>> {
-        let now = self.clock.now();
         let checked = documents.into_iter().map(|document| {
             document.validate()?;
-            let kept = Kept { id: Id::new(self.ids.next(now)), version: FIRST_VERSION, document };
+            let kept = Kept { id: self.next_id(), version: FIRST_VERSION, document };
             kept.to_document().map(|document| (kept, document))
         });
         let checked = checked.collect::<Vec<Result<_>>>();
@@ -286,7 +298,9 @@ impl DocumentStore {
 
     /// Looks a document up that may not be there.
     pub async fn look_up<D: Documented>(&self, id: Id<D>) -> Result<Option<Kept<D>>> {
-        self.stored(D::collection(), &id.to_string()).await?.map(Kept::from_document).transpose()
+        let found = self.stored(D::collection(), &id.to_string()).await?.map(Kept::from_document).transpose()?;
+        self.store.tell(Reading::of_documents(found.iter())).await?;
+        Ok(found)
     }
 
     async fn stored(&self, collection: &Collection, id: &str) -> Result<Option<Document>> {
@@ -304,7 +318,8 @@ impl DocumentStore {
         let is_last = found.len() <= limit;
         found.truncate(limit);
         let next = found.last().filter(|_| !is_last).and_then(|last| After::document(&query, last));
-        let documents = found.into_iter().map(Kept::from_document).collect::<Result<_>>()?;
+        let documents = found.into_iter().map(Kept::from_document).collect::<Result<Vec<_>>>()?;
+        self.store.tell(Reading::of_documents(&documents)).await?;
         Ok(DocumentListing { documents, next })
     }
 
@@ -313,8 +328,10 @@ impl DocumentStore {
         Ok(self.documents.count(D::collection(), filter.as_inner()).await?)
     }
 
-    /// What follows from the documents of a kind.
+    /// What follows from the documents of a kind. Where something in them is sensitive, all of them are taken for read.
     pub async fn aggregate<D: Documented>(&self, pipeline: &Typed<D, Pipeline>) -> Result<Vec<Document>> {
+        let sensitive = Sensitive::of_collection(D::collection());
+        self.store.tell(sensitive.and_then(|sensitive| sensitive.read(["*".to_owned()]))).await?;
         Ok(self.documents.aggregate(D::collection(), pipeline.as_inner()).await?)
     }
 
@@ -336,6 +353,8 @@ impl DocumentStore {
         document.validate()?;
         let kept = Kept { id, version: version + 1, document };
         self.replace(&stored, &kept).await?;
+        // What was not changed is given too.
+        self.store.tell(Reading::of_documents([&kept])).await?;
         Ok(kept)
     }
 
@@ -355,6 +374,8 @@ impl DocumentStore {
         document.validate()?;
         let kept = Kept { id, version: version + 1, document };
         self.replace(&stored, &kept).await?;
+        // What was not changed is given too.
+        self.store.tell(Reading::of_documents([&kept])).await?;
         Ok(kept)
     }
 
@@ -478,7 +499,11 @@ impl Untyped<'_> {
 
     /// Looks a document up that may not be there.
     pub async fn look_up(&self, id: &str) -> Result<Option<Document>> {
-        self.store.stored(&self.collection, id).await
+        let found = self.store.stored(&self.collection, id).await?;
+        let sensitive = Sensitive::of_collection(&self.collection);
+        let read = found.is_some().then(|| id.to_owned());
+        self.store.store.tell(sensitive.and_then(|sensitive| sensitive.read(read))).await?;
+        Ok(found)
     }
 
     /// Changes fields at the top of a document, and removes those that are null; whether there was one.

@@ -1,0 +1,178 @@
+//! Whoever reads what is sensitive is written down, before it is given.
+
+use std::sync::Arc;
+
+use domain::{
+    BirthChart, CachePolicy, Context, Id, InProcessCache, Include, NewSubscription, Page, SqlDocuments, Store,
+    Subscription, SubscriptionFilter, Tag, User, UserFilter,
+    document::{DocumentStore, Documented, Fold},
+    within_context,
+};
+use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use serde_json::{Value, json};
+use tests::on_both;
+
+use crate::fixture::{instant, store, tag, user};
+
+/// What was read of what is sensitive since the last look: which, which fields, and who asked.
+async fn told(outside: &DatabaseConnection) -> Vec<(String, Value, Value)> {
+    let backend = outside.get_database_backend();
+    let sql = "SELECT entity, body, context FROM outbox WHERE collection = 'audit' ORDER BY number";
+    let rows = outside.query_all_raw(Statement::from_string(backend, sql)).await.unwrap();
+    outside.execute_unprepared("DELETE FROM outbox").await.unwrap();
+    let entries = rows.iter().map(|row| {
+        let text = |column: &str| row.try_get::<Option<String>>("", column).unwrap();
+        let json = |column: &str| text(column).map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
+        (text("entity").unwrap(), json("body"), json("context"))
+    });
+    let reads = entries.filter(|(_, body, _)| body["action"] == "read");
+    reads.map(|(entity, body, context)| (entity, body["fields"].clone(), context)).collect()
+}
+
+fn who() -> Context {
+    let said = |text: &str| Some(text.to_owned());
+    Context {
+        actor: said("ada"),
+        request_id: said("r-1"),
+        endpoint: said("/v1/subscriptions/{id}"),
+        method: said("GET"),
+    }
+}
+
+async fn subscribed(store: &Store) -> (User, Subscription) {
+    let user = user(store, "ada").await;
+    let new = NewSubscription {
+        user_id: user.id,
+        plan: "plus".to_owned(),
+        status: None,
+        stripe_customer_id: Some("cus_1".to_owned()),
+        period_start: instant("2026-01-01T00:00:00Z"),
+        period_end: instant("2026-02-01T00:00:00Z"),
+    };
+    let subscription = store.insert(new).await.unwrap();
+    (user, subscription)
+}
+
+/// Reads it in every way that a record can be read in; each has to tell of it once.
+async fn read_in_every_way(store: &Store, outside: &DatabaseConnection) {
+    let (user, Subscription { id, .. }) = subscribed(store).await;
+    let other = tag(store, "other").await;
+    let (filter, page) = (SubscriptionFilter::default(), Page::default());
+    let includes = Include::parse::<User>("subscriptions").unwrap();
+    told(outside).await;
+    let once = async |way: &str| {
+        let (entity, fields) = (format!("subscriptions:{id}"), json!(["stripe_customer_id"]));
+        let context = serde_json::to_value(who()).unwrap();
+        assert_eq!(told(outside).await, [(entity, fields, context)], "{way}");
+    };
+    within_context(who(), async {
+        store.find(id).await.unwrap();
+        once("found").await;
+        store.find(id).await.unwrap();
+        once("found again").await;
+        store.look_up(id).await.unwrap();
+        once("looked up").await;
+        store.find_wire(id).await.unwrap();
+        once("found for the wire").await;
+        store.list(&filter, &page).await.unwrap();
+        once("listed").await;
+        store.list_wire(&filter, &page).await.unwrap();
+        once("listed for the wire").await;
+        store.related(&User::SUBSCRIPTIONS, &[user.id]).await.unwrap();
+        once("related").await;
+        let users = store.list_wire(&UserFilter::default(), &page).await.unwrap().records;
+        store.with_related(users, &includes).await.unwrap();
+        once("included").await;
+        store.write(move |work| async move { work.find(id).await }).await.unwrap();
+        once("found in a unit of work").await;
+        store.write(move |work| async move { work.lock(id).await }).await.unwrap();
+        once("locked").await;
+        store
+            .write(|work| async move { work.list(&SubscriptionFilter::default(), &Page::default()).await })
+            .await
+            .unwrap();
+        once("listed in a unit of work").await;
+        store.write(move |work| async move { work.related(&User::SUBSCRIPTIONS, user.id).await }).await.unwrap();
+        once("related in a unit of work").await;
+
+        // What is not there, what is only counted, and what is not sensitive.
+        assert!(store.look_up(Id::<Subscription>::new(user.id.uuid())).await.unwrap().is_none());
+        store.count(&filter).await.unwrap();
+        store.find(user.id).await.unwrap();
+        store.find::<Tag>(other.id).await.unwrap();
+        assert_eq!(told(outside).await, []);
+    })
+    .await;
+}
+
+on_both!(
+    async fn whoever_reads_a_sensitive_record_is_written_down(database: TestDatabase) {
+        let outside = database.connect().await;
+        read_in_every_way(&store(&database).await, &outside).await;
+    }
+
+    async fn also_where_it_is_read_from_a_copy(database: TestDatabase) {
+        let outside = database.connect().await;
+        let cache = Arc::new(InProcessCache::new(1 << 20));
+        let store = store(&database).await.cached(cache, CachePolicy::default()).await.unwrap();
+        read_in_every_way(&store, &outside).await;
+    }
+
+    async fn what_cannot_be_written_down_is_not_given(database: TestDatabase) {
+        let outside = database.connect().await;
+        let store = store(&database).await;
+        let (user, subscription) = subscribed(&store).await;
+        outside.execute_unprepared("ALTER TABLE outbox RENAME TO elsewhere").await.unwrap();
+        store.find(subscription.id).await.unwrap_err();
+        store.list(&SubscriptionFilter::default(), &Page::default()).await.unwrap_err();
+        store.find(user.id).await.unwrap();
+        outside.execute_unprepared("ALTER TABLE elsewhere RENAME TO outbox").await.unwrap();
+        store.find(subscription.id).await.unwrap();
+    }
+
+    async fn whoever_reads_a_sensitive_document_is_written_down(database: TestDatabase) {
+        let outside = database.connect().await;
+        let store = store(&database).await;
+        let store = store.clone().with_documents(Arc::new(SqlDocuments::new(&store)));
+        let ada = user(&store, "ada").await;
+        let documents: &DocumentStore = store.documents().unwrap();
+        let chart: BirthChart = serde_json::from_value(json!({
+            "user_id": ada.id, "name": "hers",
+            "birth_data": { "date": "1990-05-17", "place": { "type": "Point", "coordinates": [16.37, 48.21] } },
+            "positions": [{ "planet": "sun", "longitude": 12.5 }],
+        }))
+        .unwrap();
+        let chart = documents.insert(chart).await.unwrap();
+        told(&outside).await;
+        let once = async |of: &str| {
+            let context = serde_json::to_value(who()).unwrap();
+            assert_eq!(told(&outside).await, [(format!("birthCharts:{of}"), json!(["birth_data"]), context)]);
+        };
+        let id = chart.id.to_string();
+        within_context(who(), async {
+            documents.find(chart.id).await.unwrap();
+            once(&id).await;
+            documents.list(BirthChart::NAME.eq("hers").query()).await.unwrap();
+            once(&id).await;
+            documents.related(&User::BIRTH_CHARTS, &[ada.id]).await.unwrap();
+            once(&id).await;
+            let users = vec![store.find_wire(ada.id).await.unwrap()];
+            store.with_related(users, &Include::parse::<User>("birth_charts").unwrap()).await.unwrap();
+            once(&id).await;
+            let renamed = json!({ "name": "her own" }).as_object().unwrap().clone();
+            documents.merge(chart.id, chart.version, renamed).await.unwrap();
+            once(&id).await;
+            let name = BirthChart::collection().name();
+            documents.untyped(name).look_up(&id).await.unwrap().unwrap();
+            once(&id).await;
+            let pipeline = BirthChart::NAME.eq("hers").pipeline();
+            let pipeline = pipeline.group([("day", BirthChart::DATE.key())], [("charts", Fold::Count)]);
+            documents.aggregate(&pipeline).await.unwrap();
+            once("*").await;
+            documents.count(&BirthChart::NAME.eq("hers")).await.unwrap();
+            assert!(documents.untyped(name).look_up("nobody").await.unwrap().is_none());
+            assert_eq!(told(&outside).await, []);
+        })
+        .await;
+    }
+);
