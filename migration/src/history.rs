@@ -11,6 +11,17 @@ use crate::{
     statements::statements,
 };
 
+tokio::task_local! {
+    static DATABASE: DbBackend;
+}
+
+/// Whether all that a migration does on a database is undone when a part of it fails.
+pub fn is_in_transaction(migration: &dyn MigrationTrait, backend: DbBackend) -> bool {
+    // As SeaORM has it, where nothing is said.
+    let usual = backend == DbBackend::Postgres;
+    DATABASE.sync_scope(backend, || migration.use_transaction()).unwrap_or(usual)
+}
+
 /// The name of a migration in Rust, and its file.
 type Text = (&'static str, &'static str);
 
@@ -60,7 +71,7 @@ impl SqlMigration {
                 irreversible,
             ));
         };
-        if self.has_transaction() {
+        if self.has_transaction(backend) {
             return schema.get_connection().execute_unprepared(text).await.map(|_| ());
         }
         // By themselves, because the database makes one transaction of statements that are sent together.
@@ -80,9 +91,11 @@ impl SqlMigration {
         Ok(())
     }
 
-    fn has_transaction(&self) -> bool {
+    /// Whether it can be in one transaction there, both ways.
+    fn has_transaction(&self, backend: DbBackend) -> bool {
         let has_batches = |text: &str| text.lines().any(|line| directive(line).is_some());
-        !self.files.iter().any(|(_, text)| text.starts_with(NO_TRANSACTION) || has_batches(text))
+        let mut files = ["up", "down"].into_iter().filter_map(|way| self.file(way, backend));
+        !files.any(|(_, text)| text.starts_with(NO_TRANSACTION) || has_batches(text))
     }
 
     /// What it is written as, for a database.
@@ -100,8 +113,12 @@ impl MigrationName for SqlMigration {
 
 #[async_trait::async_trait]
 impl MigrationTrait for SqlMigration {
+    /// SeaORM does not say on which database: to it, one that cannot be in a transaction on one of them is in none.
     fn use_transaction(&self) -> Option<bool> {
-        Some(self.has_transaction())
+        Some(match DATABASE.try_with(|backend| *backend) {
+            Ok(backend) => self.has_transaction(backend),
+            Err(_) => [DbBackend::Postgres, DbBackend::Sqlite].iter().all(|backend| self.has_transaction(*backend)),
+        })
     }
 
     async fn up(&self, schema: &SchemaManager) -> Result<(), DbErr> {

@@ -11,7 +11,7 @@
 
 pub use backfill::{Backfill, Batch, Changing};
 pub use concurrent::index_concurrently;
-pub use history::{Source, SqlMigration, among, source};
+pub use history::{Source, SqlMigration, among, is_in_transaction, source};
 pub use one_way::{irreversible, irreversible_because, why_irreversible};
 pub use sea_orm_migration::{MigrationTrait, MigratorTrait};
 

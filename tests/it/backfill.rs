@@ -15,8 +15,8 @@ use api::command::migrate::{
     status, to, up,
 };
 use futures_util::future::join_all;
-use migration::{Backfill, MigrationTrait, SqlMigration};
-use sea_orm::{ConnectionTrait, DatabaseConnection, Statement, TransactionTrait};
+use migration::{Backfill, MigrationTrait, SqlMigration, is_in_transaction};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 use sea_orm_migration::{
     MigratorTraitSelf,
     prelude::{DbErr, MigrationName, SchemaManager},
@@ -394,6 +394,33 @@ async fn a_batch_that_fails_is_undone_and_those_before_it_stay(empty: &Empty) {
     assert_eq!(numbers().await, [1, 1, 1, 1, 1]);
     assert!(status(&database).await.unwrap().iter().all(|one| one.status == Status::Applied && one.begun.is_none()));
     database.close().await;
+}
+
+/// Only on one of the databases it cannot be in a transaction: on the other, who is killed or fails leaves nothing of it.
+const INDEXES: &[SqlMigration] = &[SqlMigration::new(
+    "20260101_000001_index",
+    &[
+        ("up.postgres.sql", "-- no transaction\nCREATE INDEX CONCURRENTLY ix_items_n ON items (n)"),
+        ("up.sqlite.sql", "CREATE INDEX ix_items_n ON items (n); CREATE INDEX ix_items_m ON items (m)"),
+        ("down.sql", "DROP INDEX ix_items_n"),
+    ],
+)];
+
+#[test]
+fn what_one_database_cannot_have_in_a_transaction_the_other_has() {
+    let [on_postgres, on_sqlite] =
+        [DbBackend::Postgres, DbBackend::Sqlite].map(|backend| is_in_transaction(&INDEXES[0], backend));
+    assert!(!on_postgres && on_sqlite);
+    within(MINUTE, async {
+        let empty = Empty::at(Place::Sqlite).await.unwrap();
+        let database = empty.open(&Options { despite_lint: true, ..of(|| boxed(INDEXES)) }).await;
+        database.execute_unprepared("CREATE TABLE items (id bigint, n bigint)").await.unwrap();
+        let MigrateError::Step { undone: true, .. } = up(&database, None).await.unwrap_err() else { panic!() };
+        database.execute_unprepared("ALTER TABLE items ADD COLUMN m bigint").await.unwrap();
+        assert_eq!(up(&database, None).await.unwrap().len(), 1);
+        database.close().await;
+        empty.remove().await;
+    });
 }
 
 /// In a transaction, what is done in batches would be one.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::document::collections;
-use migration::MigrationTrait;
+use migration::{MigrationTrait, is_in_transaction};
 use sea_orm_migration::{
     DbErr, SchemaManager,
     sea_orm::{
@@ -13,7 +13,7 @@ use sea_orm_migration::{
 };
 use serde::Serialize;
 
-use super::{Database, MigrateError, Problem, Status, names, refuse, standing::is_in_transaction, status};
+use super::{Database, MigrateError, Problem, Status, names, refuse, status};
 use crate::{
     command::{
         roles::Role,

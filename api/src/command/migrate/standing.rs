@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt};
 
-use migration::MigrationTrait;
+use migration::{MigrationTrait, is_in_transaction};
 use sea_orm_migration::{
     DbErr,
     sea_orm::{DatabaseConnection, DbBackend, QueryResult, prelude::ChronoDateTimeUtc},
@@ -228,11 +228,6 @@ async fn all_rows(
 pub(super) async fn rows_of(database: &Database, name: &str, direction: Direction) -> Option<Rows> {
     let mut rows = all_rows(database, database.beside()).await.ok()?;
     rows.remove(&(name.to_owned(), direction.word().to_owned()))
-}
-
-/// Whether all that a migration does is undone when a part of it fails: as SeaORM has it.
-pub(super) fn is_in_transaction(migration: &dyn MigrationTrait, backend: DbBackend) -> bool {
-    migration.use_transaction().unwrap_or(backend == DbBackend::Postgres)
 }
 
 /// Lists all migrations, and where each stands; writes nothing, so that a role without rights to may ask.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use migration::{MigrationTrait, backfill};
+use migration::{MigrationTrait, backfill, is_in_transaction};
 use sea_orm_migration::{
     DbErr, SchemaManager,
     sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend},
@@ -15,7 +15,7 @@ use super::{
     lock::Lock,
     log::{self, Action},
     pace::Pacer,
-    standing::{is_in_transaction, rows_of},
+    standing::rows_of,
 };
 
 /// Why a step was not taken.

@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use migration::{
     MigrationTrait,
     backfill::{self, Driver},
+    is_in_transaction,
 };
 use sea_orm_migration::{
     DbErr, SchemaManager,
@@ -135,7 +136,7 @@ async fn record_with(
         Err(panic) => (Some(said(&*panic)), None),
     };
     let statements = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
-    let in_transaction = migration.use_transaction().unwrap_or(backend == DbBackend::Postgres);
+    let in_transaction = is_in_transaction(migration, backend);
     Recording { statements, in_transaction, failure, one_way }
 }
 

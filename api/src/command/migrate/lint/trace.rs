@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use migration::MigrationTrait;
+use migration::{MigrationTrait, is_in_transaction};
 use sea_orm_migration::{
     DbErr, SchemaManager,
     sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, SqlxPostgresConnector, Statement, TransactionTrait},
@@ -15,7 +15,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::{Direction, Effects, Finding, Mode, Planned, Report, Rule, Script, Source, lint_migrations, record};
 use crate::command::{
-    migrate::{MigrateError, UnknownSchema, standing::is_in_transaction},
+    migrate::{MigrateError, UnknownSchema},
     scratch::on_postgres,
 };
 
