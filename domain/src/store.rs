@@ -428,7 +428,7 @@ impl Store {
         let until = deadline::at_most(limit);
         // Also when the work panics: then a handle that somebody else still holds must not keep the transaction.
         let unit = OpenWork(self.unit_of_work(options, until).await?);
-        let result = match timeout_at(until, work(unit.clone())).await {
+        let result = match timeout_at(until, unit.within(work(unit.clone()))).await {
             Ok(Ok(value)) => unit.end(Ending::Commit).await.map(|()| value),
             Ok(Err(error)) => {
                 // It says nothing but that it was ended already.

@@ -53,6 +53,10 @@ struct Shared {
     followers: Followers,
 }
 
+tokio::task_local! {
+    static PRESENT: WeakWork;
+}
+
 /// What follows from a commit.
 pub(crate) struct Followers {
     /// Who has to know what was changed, before it is acknowledged.
@@ -253,6 +257,19 @@ impl UnitOfWork {
                 true
             }
         }
+    }
+
+    /// Does what belongs to it, so that it is [there](Self::present).
+    pub(crate) async fn within<T>(&self, work: impl Future<Output = T>) -> T {
+        PRESENT.scope(self.downgrade(), work).await
+    }
+
+    /// The one that this is done within, if it is one of the store with this outbox; by the handle that its transaction
+    /// belongs to.
+    pub(crate) fn present(outbox: &Arc<Outbox>) -> Option<Self> {
+        let Self { shared, .. } = PRESENT.try_with(WeakWork::upgrade).ok().flatten()?;
+        let depth = shared.depth.load(Ordering::SeqCst);
+        Arc::ptr_eq(&shared.followers.outbox, outbox).then_some(Self { shared, depth })
     }
 
     /// To abandon it later, if it is still there then.

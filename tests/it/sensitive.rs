@@ -94,6 +94,20 @@ async fn read_in_every_way(store: &Store, outside: &DatabaseConnection) {
         once("listed in a unit of work").await;
         store.write(move |work| async move { work.related(&User::SUBSCRIPTIONS, user.id).await }).await.unwrap();
         once("related in a unit of work").await;
+        let past = store.clone();
+        let past_it = move |_| {
+            let store = past.clone();
+            async move { store.find(id).await }
+        };
+        store.write(past_it).await.unwrap();
+        once("found past the unit of work that it is done in").await;
+        let past = store.clone();
+        let in_a_part = move |work: domain::UnitOfWork| {
+            let store = past.clone();
+            async move { work.savepoint(async |_| store.find(id).await).await }
+        };
+        store.write(in_a_part).await.unwrap();
+        once("found in a part of one").await;
 
         // What is not there, what is only counted, and what is not sensitive.
         assert!(store.look_up(Id::<Subscription>::new(user.id.uuid())).await.unwrap().is_none());

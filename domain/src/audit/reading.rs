@@ -69,9 +69,13 @@ impl Reading {
 }
 
 impl Store {
-    /// Takes down what is read, if that has to be: what cannot be taken down is not given.
+    /// Takes down what is read, if that has to be: what cannot be taken down is not given. Within a unit of work it is a
+    /// part of that, because SQLite would have it wait for its end.
     pub(crate) async fn tell(&self, reading: Option<Reading>) -> Result<()> {
         let Some(reading) = reading else { return Ok(()) };
+        if let Some(work) = UnitOfWork::present(self.outbox()) {
+            return work.tell(Some(reading)).await;
+        }
         let tell = move |work: UnitOfWork| {
             let reading = reading.clone();
             async move { work.tell(Some(reading)).await }

@@ -106,7 +106,9 @@ impl UnitOfWork {
         if R::ONLY_ADDED {
             return Err(Error::refused("only_added", format!("{}s are only ever added", R::NOUN)));
         }
-        let found = self.lock(id).await?;
+        // Nothing of it is given.
+        let found = self.run(async |session| query::lock::<R, _>(session, id).await).await?;
+        let found = found.ok_or_else(|| not_found(id))?;
         if found.version() != version {
             return Err(version_conflict(&found, version));
         }
@@ -157,7 +159,8 @@ impl UnitOfWork {
     }
 
     async fn why_unchanged<R: Record>(&self, id: Id<R>, version: i64) -> Result<Error> {
-        Ok(match self.look_up(id).await? {
+        let found = self.run(async |session| query::look_up::<R, _>(session, id).await).await?;
+        Ok(match found {
             Some(found) => version_conflict(&found, version),
             None => not_found(id),
         })
