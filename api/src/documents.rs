@@ -29,6 +29,7 @@ use crate::{
     openapi::json_response,
     problem::{Problem, Result},
     reply::{Deleted, JSON, etag, hash},
+    resource::at,
 };
 
 /// All that can be done with documents of a kind, under this path.
@@ -37,12 +38,12 @@ pub(crate) fn documents<D: Documented>(path: &str) -> ApiRouter<App> {
         .merge(patch_with(update::<D>, describe::<D>("update", "Change some fields of a")))
         .merge(delete_with(delete::<D>, describe::<D>("delete", "Delete a")));
     let collection = collection::<D>().merge(post_with(create::<D>, describe::<D>("create", "Create a")));
-    ApiRouter::new().api_route(path, collection).api_route(&format!("{path}/{{id}}"), member)
+    ApiRouter::new().api_route(&at(path), collection).api_route(&at(&format!("{path}/{{id}}")), member)
 }
 
 /// What can be done with documents that are only read here.
 pub(crate) fn read_only<D: Documented>(path: &str) -> ApiRouter<App> {
-    ApiRouter::new().api_route(path, collection::<D>()).api_route(&format!("{path}/{{id}}"), member::<D>())
+    ApiRouter::new().api_route(&at(path), collection::<D>()).api_route(&at(&format!("{path}/{{id}}")), member::<D>())
 }
 
 fn collection<D: Documented>() -> ApiMethodRouter<App> {

@@ -15,15 +15,27 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
-use crate::{app::App, problem::Problem};
+use crate::{app::App, problem::Problem, revalidate::revalidated};
 
 /// The header that carries a request's id, in and out.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 const MAX_URI_BYTES: usize = 8 * 1024;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// The outermost layer.
-pub(crate) async fn edge(State(app): State<App>, request: Request, next: Next) -> Response {
+/// The layer around all routes but those about the service's health. It is one, because each clones all that is within
+/// it, for every request.
+pub(crate) async fn within_limits(State(app): State<App>, request: Request, next: Next) -> Response {
+    let answer = async |request| revalidated(request, next).await;
+    attended(&app, request, async |request| limited(&app, request, answer).await).await
+}
+
+/// The layer around those: they must get an answer above all when there is too much to do.
+pub(crate) async fn without_limits(State(app): State<App>, request: Request, next: Next) -> Response {
+    attended(&app, request, async |request| next.run(request).await).await
+}
+
+/// Gives a request its id and its context, and takes down how it was answered.
+async fn attended(app: &App, request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers());
     let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
@@ -36,7 +48,7 @@ pub(crate) async fn edge(State(app): State<App>, request: Request, next: Next) -
         method: Some(method.to_string()),
     };
 
-    let answer = within_context(context.clone(), AssertUnwindSafe(next.run(request)).catch_unwind());
+    let answer = within_context(context.clone(), AssertUnwindSafe(answer(request)).catch_unwind());
     let answer = answer.instrument(span.clone()).await;
     let mut response = answer.unwrap_or_else(|_| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong here").into_response()
@@ -83,11 +95,9 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// The layer below it, for all but those who ask for the service's health: they must get an answer above all when there
-/// is too much to do.
-///
-/// A request is over when its answer begins: what a stream sends after that is bounded by the route that sends it.
-pub(crate) async fn limited(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Within the limits, or not at all. A request is over when its answer begins: what a stream sends after that is bounded
+/// by the route that sends it.
+async fn limited(app: &App, request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
     let Ok(_permit) = app.permits().try_acquire() else {
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many requests are under way")
             .with_retry_after(Duration::from_secs(1))
@@ -104,7 +114,7 @@ pub(crate) async fn limited(State(app): State<App>, request: Request, next: Next
     // The data is given up a little earlier, so that what it says of it can still be told.
     let margin = (limits.request_timeout / 10).min(Duration::from_secs(1));
     let is_safe = request.method().is_safe();
-    let answering = domain::within(limits.request_timeout - margin, next.run(request));
+    let answering = domain::within(limits.request_timeout - margin, answer(request));
     let late = match timeout(limits.request_timeout, answering).await {
         Ok(response) => return response,
         Err(_) if is_safe => Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "answering took too long"),

@@ -39,6 +39,12 @@ impl Resource {
     }
 }
 
+/// A path under the version of the API. It is written out for each, because a router nested under it would take every
+/// request apart and put it together again.
+pub(crate) fn at(path: &str) -> String {
+    format!("/v1{path}")
+}
+
 /// The endpoints of a record that can be changed, under this path.
 pub(crate) fn resource<R, N, P>(path: &str) -> Resource
 where
@@ -51,14 +57,14 @@ where
         .merge(delete_with(delete::<R>, |operation| {
             describe::<R>("delete", "Delete a")(operation).description(&R::on_delete())
         }));
-    let routes = ApiRouter::new().api_route(path, collection::<R, N>());
-    Resource::new::<R>(routes.api_route(&format!("{path}/{{id}}"), member))
+    let routes = ApiRouter::new().api_route(&at(path), collection::<R, N>());
+    Resource::new::<R>(routes.api_route(&at(&format!("{path}/{{id}}")), member))
 }
 
 /// The endpoints of a record that is only ever added, under this path.
 pub(crate) fn append_only<R: Record, N: Insert<Record = R>>(path: &str) -> Resource {
-    let routes = ApiRouter::new().api_route(path, collection::<R, N>());
-    Resource::new::<R>(routes.api_route(&format!("{path}/{{id}}"), member::<R>()))
+    let routes = ApiRouter::new().api_route(&at(path), collection::<R, N>());
+    Resource::new::<R>(routes.api_route(&at(&format!("{path}/{{id}}")), member::<R>()))
 }
 
 fn collection<R: Record, N: Insert<Record = R>>() -> ApiMethodRouter<App> {

@@ -12,13 +12,14 @@ use axum::{
 pub(crate) const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 /// Says of what is read that it may be kept, and answers 304 to whoever has it already (RFC 9110, section 13).
-pub(crate) async fn revalidate(request: Request, next: Next) -> Response {
+/// What the route says itself of how it may be kept stays.
+pub(crate) async fn revalidated(request: Request, next: Next) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
     }
     let kept = request.headers().get_all(header::IF_NONE_MATCH).iter().cloned().collect::<Vec<_>>();
     let mut response = next.run(request).await;
-    if response.status() != StatusCode::OK {
+    if response.status() != StatusCode::OK || response.headers().contains_key(header::CACHE_CONTROL) {
         return response;
     }
     response.headers_mut().insert(header::CACHE_CONTROL, PRIVATE);

@@ -2,7 +2,7 @@
 
 use std::{future::Future, io, time::Duration};
 
-use axum::{Router, extract::Request};
+use axum::{Router, extract::Request, middleware::from_fn_with_state};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -24,13 +24,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// All routes of the application.
 pub fn router(app: App) -> Router {
-    let limited = axum::middleware::from_fn_with_state(app.clone(), edge::limited);
+    let within_limits = from_fn_with_state(app.clone(), edge::within_limits);
+    let without = from_fn_with_state(app.clone(), edge::without_limits);
     // Of two routers that are merged, the second answers for unknown paths: those are within the limits too.
-    health::routes()
-        .merge(metrics::routes())
-        .merge(openapi::described(route::routes()).layer(limited))
-        .layer(axum::middleware::from_fn_with_state(app.clone(), edge::edge))
-        .with_state(app)
+    let about_us = health::routes().merge(metrics::routes()).layer(without);
+    about_us.merge(openapi::described(route::routes()).layer(within_limits)).with_state(app)
 }
 
 /// Serves until `shutdown` is done; then takes no new connections and lets requests under way end, for as long as the

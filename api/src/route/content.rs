@@ -22,19 +22,19 @@ use crate::{
     extract::{LinkIds, RecordId, parameters, query_parameter, unknown},
     problem::{Problem, Result},
     reply::Deleted,
-    resource::describe,
+    resource::{at, describe},
 };
 
 /// The tags of a content.
 pub(super) fn routes() -> ApiRouter<App> {
     ApiRouter::new()
         .api_route(
-            "/contents/{id}/tags",
+            &at("/contents/{id}/tags"),
             get_with(list_tags, describe::<Tag>("list_content", "List each linked"))
                 .put_with(set_tags, describe::<Tag>("set_content", "Set, in order, each linked")),
         )
         .api_route(
-            "/contents/{id}/tags/{to}",
+            &at("/contents/{id}/tags/{to}"),
             put_with(link_tag, describe::<Tag>("link_content", "Link a"))
                 .delete_with(unlink_tag, describe::<Tag>("unlink_content", "Unlink a")),
         )

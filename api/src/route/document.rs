@@ -32,6 +32,7 @@ use crate::{
     documents::{describe, documents, read_only, shape},
     extract::{parameters, query_parameter, unknown},
     problem::{Problem, Result},
+    resource::at,
 };
 
 /// All kinds of documents.
@@ -42,25 +43,25 @@ pub(super) fn routes() -> ApiRouter<App> {
         .merge(read_only::<LogEntry>("/logs"))
         .merge(read_only::<Event>("/events"))
         .api_route(
-            "/events",
+            &at("/events"),
             post_with(record, |operation| {
                 describe::<Event>("record", "Record an")(operation).response::<202, Json<RecordedEvent>>()
             }),
         )
         .api_route(
-            "/events/per",
+            &at("/events/per"),
             get_with(per, asks::<Event>("count_events", "How many events of each name there were")),
         )
         .api_route(
-            "/events/active-users",
+            &at("/events/active-users"),
             get_with(active_users, asks::<Event>("count_users", "How many users did something")),
         )
         .api_route(
-            "/events/funnel",
+            &at("/events/funnel"),
             get_with(steps, asks::<Event>("count_steps", "How many users did one thing after the other")),
         )
         .api_route(
-            "/logs/top-endpoints",
+            &at("/logs/top-endpoints"),
             get_with(endpoints, asks::<LogEntry>("top_endpoints", "Which endpoints were called most often")),
         )
 }

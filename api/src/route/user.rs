@@ -8,13 +8,13 @@ use crate::{
     extract::{IfMatch, RecordId, SeenVersion},
     problem::Result,
     reply::{Deleted, Found},
-    resource::describe,
+    resource::{at, describe},
 };
 
 /// The one profile of a user.
 pub(super) fn routes() -> ApiRouter<App> {
     ApiRouter::new().api_route(
-        "/users/{id}/profile",
+        &at("/users/{id}/profile"),
         get_with(find_profile, describe::<Profile>("find_user", "Find a user's"))
             .put_with(set_profile, describe::<Profile>("set_user", "Set or replace a user's"))
             .delete_with(clear_profile, describe::<Profile>("clear_user", "Clear a user's")),
