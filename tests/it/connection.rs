@@ -345,3 +345,18 @@ fn a_network_that_swallows_new_connections_is_named() {
         assert!(start.elapsed() < acquire_timeout * 3, "{:?}", start.elapsed());
     });
 }
+
+#[test]
+fn a_commit_is_on_the_disk_before_it_is_acknowledged() {
+    within(LIMIT, async {
+        let database = tests::database(Backend::Sqlite).await.unwrap();
+        let store = store(&database).await;
+        // https://www.sqlite.org/pragma.html#pragma_synchronous: less than FULL, and the last commits may be lost when the
+        // power is; which no test can take away.
+        let ask = |work: domain::UnitOfWork| async move {
+            work.query(Sql::new("SELECT synchronous FROM pragma_synchronous")).await
+        };
+        let rows = store.write(ask).await.unwrap();
+        assert_eq!(rows.column::<i64>("synchronous").unwrap(), [2]);
+    });
+}
