@@ -19,6 +19,8 @@ use crate::{app::App, problem::Problem, revalidate::revalidated};
 
 /// The header that carries a request's id, in and out.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
+/// What logs how requests are answered.
+pub(crate) const REQUESTS: &str = module_path!();
 const MAX_URI_BYTES: usize = 8 * 1024;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 

@@ -9,6 +9,7 @@ mod documents;
 mod edge;
 mod extract;
 mod health;
+pub mod log;
 mod metrics;
 mod openapi;
 mod page_token;

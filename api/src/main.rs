@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Exit, CommandError> {
     let config = Config::from_process()?;
-    wiring::log(&config);
+    let _log = wiring::log(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(command::run(cli, &config))
 }

@@ -21,16 +21,22 @@ use crate::{
     },
     app::Limits,
     config::{self, Address, CacheUse, Config, LogFormat, MigrateOnStart, Profile},
+    edge,
+    log::Log,
 };
 
 /// What says in many lines of every migration or entity what is said here in one; what `LOG` says of it comes later, and wins.
 const QUIET: &str = "sea_orm_migration=warn,sea_orm_codegen=warn,sqlx::postgres::notice=warn";
 
 /// Lets events be logged to standard error from now on. A second call changes nothing.
-pub fn log(config: &Config) {
+///
+/// # Errors
+/// If the system gives no thread that writes.
+pub fn log(config: &Config) -> io::Result<Log> {
     let filter = EnvFilter::try_new(format!("{QUIET},{}", config.log)).unwrap_or_default();
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let (log, writers) = Log::begin(io::stderr(), edge::REQUESTS)?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(writers);
     let started = match config.log_format {
         LogFormat::Text => registry.with(layer.with_ansi(io::stderr().is_terminal())).try_init(),
         LogFormat::Json => registry.with(layer.json()).try_init(),
@@ -38,6 +44,7 @@ pub fn log(config: &Config) {
     if let Err(error) = started {
         tracing::debug!(%error, "events are logged already");
     }
+    Ok(log)
 }
 
 /// How to reach the database.

@@ -510,6 +510,7 @@ impl MigrationTrait for AddPointsToUsers {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "in memory there is no database of a test's to connect to")]
 fn what_is_planned_for_sqlite_is_what_runs() {
     async fn schema_of(database: &DatabaseConnection) -> Vec<(String, Option<String>)> {
         let asked = "SELECT name, sql FROM sqlite_schema ORDER BY name";

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{Change, Deadline, Error, Result, Sql, TagPatch, Unavailable, UnitOfWork};
+use domain::{Change, Deadline, Error, Result, Sql, StoreOptions, TagPatch, Unavailable, UnitOfWork};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sea_orm::ConnectionTrait;
 use tests::{
@@ -77,6 +77,35 @@ on_both!(
         }
         assert_eq!(tag_names(&store).await, [""; 0]);
         tag(&store, "one").await;
+    }
+
+    async fn a_connection_is_not_lent_again_before_its_transaction_has_ended(database: TestDatabase) {
+        let slow = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) \
+                    SELECT max(i) AS i FROM n";
+        let store = open(&StoreOptions { min_connections: 1, max_connections: 1, ..options(&database.url) }).await;
+        let mut kept = Vec::new();
+        for round in 0..rounds(10, 200) {
+            let work = store.begin().await.unwrap();
+            work.insert(new_tag("undone")).await.unwrap();
+            let begun = Arc::new(Barrier::new(2));
+            let busy = tokio::spawn({
+                let (handle, begun) = (work.clone(), Arc::clone(&begun));
+                async move {
+                    begun.wait().await;
+                    handle.query(Sql::new(slow)).await.map(drop)
+                }
+            });
+            begun.wait().await;
+            // In the middle of its statement, if it has come so far.
+            tokio::task::yield_now().await;
+            drop(work);
+            kept.push(tag(&store, &format!("kept {round:03}")).await.name);
+            // It was let finish, or came too late.
+            if let Err(error) = busy.await.unwrap() {
+                assert_eq!(unavailable::<()>(Err(error)), Unavailable::Closed);
+            }
+        }
+        assert_eq!(tag_names(&store).await, kept);
     }
 
     async fn a_handle_that_outlives_its_work_is_refused(database: TestDatabase) {

@@ -74,7 +74,7 @@ fn serve_limit() -> Outcome<()> {
 /// The same as the `main` of the service, which another package's benchmark cannot start.
 fn serve_ours() -> Outcome<()> {
     let config = Config::from_process()?;
-    wiring::log(&config);
+    let _log = wiring::log(&config)?;
     runtime()?.block_on(command::run(Cli::default(), &config))?;
     Ok(())
 }

@@ -69,7 +69,7 @@ pub async fn plan(
 /// Tells what migrations do, one after the other.
 enum Planner {
     /// By the text of what they run.
-    Postgres(Effects),
+    Postgres(Box<Effects>),
     /// By what they run in such a database.
     Sqlite(Scratch),
 }
@@ -78,7 +78,7 @@ impl Planner {
     async fn new(backend: DbBackend) -> Result<Self, MigrateError> {
         Ok(match backend {
             DbBackend::Sqlite => Self::Sqlite(Scratch::open().await.map_err(UnknownSchema::Connect)?),
-            _ => Self::Postgres(Effects::default()),
+            _ => Self::Postgres(Box::default()),
         })
     }
 
