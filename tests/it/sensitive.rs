@@ -184,6 +184,14 @@ on_both!(
             documents.aggregate(&pipeline).await.unwrap();
             once("*").await;
             documents.count(&BirthChart::NAME.eq("hers")).await.unwrap();
+            outside.execute_unprepared("ALTER TABLE outbox RENAME TO elsewhere").await.unwrap();
+            documents.find(chart.id).await.unwrap_err();
+            let again = json!({ "name": "nobody's" }).as_object().unwrap().clone();
+            documents.merge(chart.id, chart.version + 1, again).await.unwrap_err();
+            outside.execute_unprepared("ALTER TABLE elsewhere RENAME TO outbox").await.unwrap();
+            // What failed did not happen.
+            assert_eq!(documents.find(chart.id).await.unwrap().name, "her own");
+            once(&id).await;
             assert!(documents.untyped(name).look_up("nobody").await.unwrap().is_none());
             assert_eq!(told(&outside).await, []);
         })

@@ -202,10 +202,6 @@ impl DocumentStore {
         self.store.clock()
     }
 
-    fn next_id<D>(&self) -> Id<D> {
-        Id::new(self.store.ids().next(self.clock().now()))
-    }
-
     /// The store that they belong to.
     pub(super) fn store(&self) -> &Store {
         &self.store
@@ -255,7 +251,7 @@ impl DocumentStore {
     /// # Errors
     /// [`Error::Invalid`] if it breaks a rule of its kind, [`Error::Conflict`] if another has what must be unique.
     pub async fn insert<D: Documented>(&self, document: D) -> Result<Kept<D>> {
-        self.insert_as(self.next_id(), document).await
+        self.insert_as(Id::new(self.store.ids().next(self.clock().now())), document).await
     }
 
     /// Makes a document with an id that the caller knows: again, it is [`Error::Conflict`].
@@ -272,9 +268,10 @@ impl DocumentStore {
 
     /// Makes many documents. One outcome for each, in order: one that is refused does not keep the others out.
     pub async fn insert_all<D: Documented>(&self, documents: Vec<D>) -> Result<Vec<Result<Kept<D>>>> {
+        let now = self.clock().now();
         let checked = documents.into_iter().map(|document| {
             document.validate()?;
-            let kept = Kept { id: self.next_id(), version: FIRST_VERSION, document };
+            let kept = Kept { id: Id::new(self.store.ids().next(now)), version: FIRST_VERSION, document };
             kept.to_document().map(|document| (kept, document))
         });
         let checked = checked.collect::<Vec<Result<_>>>();
@@ -352,9 +349,9 @@ impl DocumentStore {
             D::deserialize(Value::Object(fields)).map_err(|error| Error::invalid("", "schema", error.to_string()))?;
         document.validate()?;
         let kept = Kept { id, version: version + 1, document };
-        self.replace(&stored, &kept).await?;
-        // What was not changed is given too.
+        // What was not changed is given too. Before it is written: what is written cannot fail any more.
         self.store.tell(Reading::of_documents([&kept])).await?;
+        self.replace(&stored, &kept).await?;
         Ok(kept)
     }
 
@@ -373,9 +370,9 @@ impl DocumentStore {
         all_taken(&merged, &document)?;
         document.validate()?;
         let kept = Kept { id, version: version + 1, document };
-        self.replace(&stored, &kept).await?;
-        // What was not changed is given too.
+        // What was not changed is given too. Before it is written: what is written cannot fail any more.
         self.store.tell(Reading::of_documents([&kept])).await?;
+        self.replace(&stored, &kept).await?;
         Ok(kept)
     }
 
