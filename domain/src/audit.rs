@@ -1,5 +1,5 @@
-//! The audit trail: who changed what, and who read what is sensitive, each entry bound to all that were there before it, so that nobody can change, add or
-//! leave out one without it being seen.
+//! The audit trail: who changed what, and who read what is sensitive, each entry bound to all that were there before it,
+//! so that nobody can change, add or leave out one without it being seen.
 //!
 //! An entry is a document of the collection `audit`. Its `hash` is SHA-256 of all else that is in it, in a canonical
 //! form, and among that is the hash of the entry before. How far the trail goes is kept apart from it, in the relational

@@ -235,7 +235,7 @@ impl Store {
             Some(coherence) => read::look_up(self, coherence, id).await?.map(|wire| wire.record()).transpose()?,
             None => query::look_up(self.reader(), id).await?,
         };
-        self.tell(Reading::of::<R>(found.iter().map(|record| record.id().uuid()))).await?;
+        self.tell(Reading::of(found.iter().map(Record::id))).await?;
         Ok(found)
     }
 
@@ -254,7 +254,7 @@ impl Store {
             }
             None => query::look_up_by(self.reader(), by, text).await?,
         };
-        self.tell(Reading::of::<R>(found.iter().map(|record| record.id().uuid()))).await?;
+        self.tell(Reading::of(found.iter().map(Record::id))).await?;
         Ok(found)
     }
 
@@ -268,7 +268,7 @@ impl Store {
             }
             None => query::list(self.reader(), filter, page).await?,
         };
-        self.tell(Reading::of::<F::Record>(listing.records.iter().map(|record| record.id().uuid()))).await?;
+        self.tell(Reading::of(listing.records.iter().map(Record::id))).await?;
         Ok(listing)
     }
 
@@ -281,7 +281,7 @@ impl Store {
             Some(coherence) => read::look_up(self, coherence, id).await?,
             None => query::look_up(self.reader(), id).await?.map(|record| Wire::of(&record)).transpose()?,
         };
-        self.tell(Reading::of::<R>(found.iter().map(|wire| wire.id().uuid()))).await?;
+        self.tell(Reading::of(found.iter().map(Wire::id))).await?;
         found.ok_or_else(|| not_found(id))
     }
 
@@ -294,7 +294,7 @@ impl Store {
                 Listing { records: records.iter().map(Wire::of).collect::<Result<_>>()?, next }
             }
         };
-        self.tell(Reading::of::<F::Record>(listing.records.iter().map(|wire| wire.id().uuid()))).await?;
+        self.tell(Reading::of(listing.records.iter().map(Wire::id))).await?;
         Ok(listing)
     }
 
@@ -310,7 +310,7 @@ impl Store {
         of: &[Id<F>],
     ) -> Result<HashMap<Id<F>, Vec<T>>> {
         let related = read::related(self, relation, of).await?;
-        self.tell(Reading::of::<T>(related.values().flatten().map(|record| record.id().uuid()))).await?;
+        self.tell(Reading::of(related.values().flatten().map(Record::id))).await?;
         Ok(related)
     }
 

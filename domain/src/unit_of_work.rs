@@ -97,14 +97,14 @@ impl UnitOfWork {
     /// Looks a record up that may not be there.
     pub async fn look_up<R: Record>(&self, id: Id<R>) -> Result<Option<R>> {
         let found = self.run(async |session| query::look_up(session, id).await).await?;
-        self.tell(Reading::of::<R>(found.iter().map(|record| record.id().uuid()))).await?;
+        self.tell(Reading::of(found.iter().map(Record::id))).await?;
         Ok(found)
     }
 
     /// Looks up the one record with this text, if there is one.
     pub async fn look_up_by<R: Record>(&self, by: &UniqueText<R>, text: &str) -> Result<Option<R>> {
         let found = self.run(async |session| query::look_up_by(session, by, text).await).await?;
-        self.tell(Reading::of::<R>(found.iter().map(|record| record.id().uuid()))).await?;
+        self.tell(Reading::of(found.iter().map(Record::id))).await?;
         Ok(found)
     }
 
@@ -115,14 +115,14 @@ impl UnitOfWork {
     /// [`Error::NotFound`] if there is none.
     pub async fn lock<R: Record>(&self, id: Id<R>) -> Result<R> {
         let found = self.run(async |session| query::lock(session, id).await).await?;
-        self.tell(Reading::of::<R>(found.iter().map(|record| record.id().uuid()))).await?;
+        self.tell(Reading::of(found.iter().map(Record::id))).await?;
         found.ok_or_else(|| not_found(id))
     }
 
     /// A page of the records that pass the filter.
     pub async fn list<F: Filter>(&self, filter: &F, page: &Page) -> Result<Listing<F::Record>> {
         let listing = self.run(async |session| query::list(session, filter, page).await).await?;
-        self.tell(Reading::of::<F::Record>(listing.records.iter().map(|record| record.id().uuid()))).await?;
+        self.tell(Reading::of(listing.records.iter().map(Record::id))).await?;
         Ok(listing)
     }
 
@@ -134,7 +134,7 @@ impl UnitOfWork {
     /// The related records of one record, in order.
     pub async fn related<F: Record, T: Record>(&self, relation: &Relation<F, T>, of: Id<F>) -> Result<Vec<T>> {
         let pairs = self.run(async |session| relation.pairs(session, &[of.uuid()]).await).await?;
-        self.tell(Reading::of::<T>(pairs.iter().map(|(_, record)| record.id().uuid()))).await?;
+        self.tell(Reading::of(pairs.iter().map(|(_, record)| record.id()))).await?;
         Ok(pairs.into_iter().map(|(_, record)| record).collect())
     }
 

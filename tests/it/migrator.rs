@@ -228,7 +228,7 @@ impl Running {
     }
 
     pub(crate) async fn end(&mut self) -> Option<i32> {
-        eventually("it ends", PATIENCE, async || self.0.try_wait().unwrap()).await.code()
+        tokio::time::timeout(PATIENCE, self.ended()).await.expect("it ends")
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

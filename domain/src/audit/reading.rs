@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, DbBackend, EntityName, Statement};
 use serde_json::json;
-use uuid::Uuid;
 
 use super::AUDIT;
 use crate::{
     document::{Collection, Documented, Kept},
     error::Result,
     fault,
+    id::Id,
     record::{Record, Stored},
     store::Store,
     transaction::{Owner, WriteOptions},
@@ -58,7 +58,7 @@ impl Sensitive {
 
 impl Reading {
     /// That these records are read, if anything in them is sensitive.
-    pub(crate) fn of<R: Record>(ids: impl IntoIterator<Item = Uuid>) -> Option<Self> {
+    pub(crate) fn of<R: Record>(ids: impl IntoIterator<Item = Id<R>>) -> Option<Self> {
         Sensitive::of::<R>()?.read(ids.into_iter().map(|id| id.to_string()))
     }
 

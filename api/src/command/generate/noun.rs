@@ -172,7 +172,8 @@ impl MigrationName for Step {
     }
 }
 
-/// The conventions take names that live as long as the program: that of a generator is over when it has written what it is asked for.
+/// The conventions take names that live as long as the program: that of a generator is over when it has written what it
+/// is asked for.
 pub(in super::super) fn lasting(name: &str) -> &'static str {
     String::leak(name.to_owned())
 }

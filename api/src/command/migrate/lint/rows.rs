@@ -64,7 +64,7 @@ fn fills(mut at: Cursor<'_>, sets: &[String]) -> bool {
     let mut nulls = Vec::new();
     if at.take(&["WHERE"]) {
         let mut rest = Cursor::new(at.until(&["RETURNING"]));
-        if rest.rest().iter().any(|token| Cursor::new(std::slice::from_ref(token)).is("OR")) {
+        if has_word(rest.rest(), "OR") {
             return false;
         }
         while !rest.is_at_end() {
@@ -84,11 +84,10 @@ fn fills(mut at: Cursor<'_>, sets: &[String]) -> bool {
 
 /// Whether a condition, or a `WITH` before it, keeps a change to few rows.
 fn is_bounded(mut at: Cursor<'_>, whole: &[TokenWithSpan]) -> bool {
-    let has_limit = |tokens: &[TokenWithSpan]| (0..tokens.len()).any(|at| Cursor::new(&tokens[at..]).is("LIMIT"));
     if Cursor::new(whole).is("WITH") {
         let mut parts = Cursor::new(whole);
         let before = parts.until(&["UPDATE", "DELETE"]);
-        if has_limit(before) {
+        if has_word(before, "LIMIT") {
             return true;
         }
     }
@@ -96,7 +95,7 @@ fn is_bounded(mut at: Cursor<'_>, whole: &[TokenWithSpan]) -> bool {
         return false;
     }
     let condition = at.until(&["RETURNING"]);
-    if has_limit(condition) {
+    if has_word(condition, "LIMIT") {
         return true;
     }
     let mut rest = Cursor::new(condition);
@@ -105,7 +104,7 @@ fn is_bounded(mut at: Cursor<'_>, whole: &[TokenWithSpan]) -> bool {
         let mut term = Cursor::new(rest.until(&["AND"]));
         rest.next();
         // With an OR, any row may be meant.
-        if (0..term.rest().len()).any(|at| Cursor::new(&term.rest()[at..]).is("OR")) {
+        if has_word(term.rest(), "OR") {
             return false;
         }
         let Some(name) = term.name() else { continue };
@@ -132,6 +131,10 @@ fn is_bounded(mut at: Cursor<'_>, whole: &[TokenWithSpan]) -> bool {
         }
     }
     has_floor && has_ceiling
+}
+
+fn has_word(tokens: &[TokenWithSpan], word: &str) -> bool {
+    tokens.iter().any(|token| matches!(&token.token, Token::Word(found) if is(found, word)))
 }
 
 /// Whether a column is called like one that tells a row from all others.
