@@ -1,86 +1,145 @@
 //! What holds for every request, before a route sees it and after it answered: an id, limits of size, time and number,
 //! and problems written down.
 
-use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    task::{self, Poll},
+    time::Duration,
+};
 
 use axum::{
     body::{Body, Bytes},
-    extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
-    middleware::Next,
+    extract::{MatchedPath, Request},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use domain::{Context, Incident, within_context};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::time::{Instant, timeout};
-use tracing::Instrument;
+use tower::{Layer, Service};
 
 use crate::{app::App, problem::Problem, revalidate::revalidated};
 
 /// The header that carries a request's id, in and out.
-pub(crate) const REQUEST_ID: &str = "x-request-id";
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What logs how requests are answered.
 pub(crate) const REQUESTS: &str = module_path!();
 const MAX_URI_BYTES: usize = 8 * 1024;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// The layer around all routes but those about the service's health. It is one, because each clones all that is within
-/// it, for every request.
-pub(crate) async fn within_limits(State(app): State<App>, request: Request, next: Next) -> Response {
-    let answer = async |request| revalidated(request, next).await;
-    attended(&app, request, async |request| limited(&app, request, answer).await).await
+/// The layer around all routes. It is one, because each clones all that is within it, for every request.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    app: App,
+    has_limits: bool,
 }
 
-/// The layer around those: they must get an answer above all when there is too much to do.
-pub(crate) async fn without_limits(State(app): State<App>, request: Request, next: Next) -> Response {
-    attended(&app, request, async |request| next.run(request).await).await
+impl Edge {
+    pub(crate) fn with_limits(app: App) -> Self {
+        Self { app, has_limits: true }
+    }
+
+    /// For the routes about the service's health: they must get an answer above all when there is too much to do.
+    pub(crate) fn without_limits(app: App) -> Self {
+        Self { app, has_limits: false }
+    }
+}
+
+impl<S> Layer<S> for Edge {
+    type Service = WithinEdge<S>;
+
+    fn layer(&self, route: S) -> WithinEdge<S> {
+        WithinEdge { edge: self.clone(), route }
+    }
+}
+
+/// A route within the edge.
+#[derive(Clone)]
+pub(crate) struct WithinEdge<S> {
+    edge: Edge,
+    route: S,
+}
+
+impl<S> Service<Request> for WithinEdge<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.route.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        // The clone may not be ready: the one that was asked is.
+        let clone = self.route.clone();
+        let (mut route, Edge { app, has_limits }) = (std::mem::replace(&mut self.route, clone), self.edge.clone());
+        Box::pin(async move {
+            let answer = async |request| {
+                let Ok(response) = route.call(request).await;
+                response
+            };
+            Ok(match has_limits {
+                true => {
+                    let answer = async |request| revalidated(request, answer).await;
+                    attended(&app, request, async |request| limited(&app, request, answer).await).await
+                }
+                false => attended(&app, request, answer).await,
+            })
+        })
+    }
 }
 
 /// Gives a request its id and its context, and takes down how it was answered.
 async fn attended(app: &App, request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
     let started = Instant::now();
-    let id = request_id(request.headers());
-    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
-    let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
-    let context = Context {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let (id, method, uri) = (request_id(request.headers()), request.method().clone(), request.uri().clone());
+    let context = Arc::new(Context {
         actor: None,
         request_id: Some(id.clone()),
         // What is at no known address is at any, and would be a kind of request of its own each time.
         endpoint: route.as_ref().map(|route| route.as_str().to_owned()),
         method: Some(method.to_string()),
-    };
-
-    let answer = within_context(context.clone(), AssertUnwindSafe(answer(request)).catch_unwind());
-    let answer = answer.instrument(span.clone()).await;
-    let mut response = answer.unwrap_or_else(|_| {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong here").into_response()
     });
 
-    let problem = response.extensions_mut().remove::<Arc<Problem>>().or_else(|| unnamed(&response));
-    if let Some(problem) = &problem {
-        problem.render(&id, &mut response);
-    }
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
-    let elapsed = started.elapsed();
-    app.metrics().answered(&method, route.as_ref().map(MatchedPath::as_str), response.status(), elapsed);
-    let (status, code) = (response.status().as_u16(), problem.as_ref().map(|problem| problem.code()));
-    let elapsed_ms = elapsed.as_micros() as f64 / 1_000.0;
-    span.in_scope(|| match problem.as_ref().filter(|problem| problem.status().is_server_error()) {
-        Some(problem) => {
-            let cause = problem.cause().map(|cause| chain(cause.as_ref()));
-            tracing::error!(status, code, elapsed_ms, cause, "failed");
-            let message = match cause {
-                Some(cause) => format!("{}: {cause}", problem.detail()),
-                None => problem.detail().to_owned(),
-            };
-            let code = problem.code().to_owned();
-            app.store().report(Incident { code, message, status: Some(status), context });
+    let attending = async {
+        let answer = AssertUnwindSafe(answer(request)).catch_unwind().await;
+        let mut response = answer.unwrap_or_else(|_| {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong here").into_response()
+        });
+        let problem = response.extensions_mut().remove::<Arc<Problem>>().or_else(|| unnamed(&response));
+        if let Some(problem) = &problem {
+            problem.render(&id, &mut response);
         }
-        None => tracing::info!(status, code, elapsed_ms, "answered"),
-    });
-    response
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        let elapsed = started.elapsed();
+        app.metrics().answered(&method, route.as_ref().map(MatchedPath::as_str), response.status(), elapsed);
+        let (method, path, status) = (method.as_str(), uri.path(), response.status().as_u16());
+        let (code, elapsed_ms) = (problem.as_ref().map(|problem| problem.code()), elapsed.as_micros() as f64 / 1_000.0);
+        match problem.as_ref().filter(|problem| problem.status().is_server_error()) {
+            Some(problem) => {
+                let cause = problem.cause().map(|cause| chain(cause.as_ref()));
+                tracing::error!(method, path, status, code, elapsed_ms, cause, "failed");
+                let message = match cause {
+                    Some(cause) => format!("{}: {cause}", problem.detail()),
+                    None => problem.detail().to_owned(),
+                };
+                let (code, context) = (problem.code().to_owned(), (*context).clone());
+                app.store().report(Incident { code, message, status: Some(status), context });
+            }
+            None => tracing::info!(method, path, status, code, elapsed_ms, "answered"),
+        }
+        response
+    };
+    within_context(Arc::clone(&context), attending).await
 }
 
 /// A cause and its causes, for the log.

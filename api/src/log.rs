@@ -3,6 +3,8 @@
 //! A system call for each of them, which two requests cannot make at the same time, would cost as much as the answer. So
 //! they wait for each other for a moment; whatever else is logged is written at once, behind those that wait.
 
+mod format;
+
 use std::{
     io::{self, Write},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -12,6 +14,8 @@ use std::{
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
+
+pub(crate) use format::Format;
 
 /// How long a line waits for others. As much of the log is lost when the process is killed.
 const PAUSE: Duration = Duration::from_millis(2);

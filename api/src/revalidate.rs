@@ -3,7 +3,6 @@
 use axum::{
     extract::Request,
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 
@@ -13,12 +12,12 @@ pub(crate) const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-ca
 
 /// Says of what is read that it may be kept, and answers 304 to whoever has it already (RFC 9110, section 13).
 /// What the route says itself of how it may be kept stays.
-pub(crate) async fn revalidated(request: Request, next: Next) -> Response {
+pub(crate) async fn revalidated(request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return next.run(request).await;
+        return answer(request).await;
     }
     let kept = request.headers().get_all(header::IF_NONE_MATCH).iter().cloned().collect::<Vec<_>>();
-    let mut response = next.run(request).await;
+    let mut response = answer(request).await;
     if response.status() != StatusCode::OK || response.headers().contains_key(header::CACHE_CONTROL) {
         return response;
     }

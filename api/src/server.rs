@@ -2,7 +2,7 @@
 
 use std::{future::Future, io, time::Duration};
 
-use axum::{Router, extract::Request, middleware::from_fn_with_state};
+use axum::{Router, extract::Request};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -12,7 +12,7 @@ use hyper_util::{
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
-use crate::{app::App, edge, health, metrics, openapi, route};
+use crate::{app::App, edge::Edge, health, metrics, openapi, route};
 
 /// How long the headers of a request may take to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,11 +24,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// All routes of the application.
 pub fn router(app: App) -> Router {
-    let within_limits = from_fn_with_state(app.clone(), edge::within_limits);
-    let without = from_fn_with_state(app.clone(), edge::without_limits);
     // Of two routers that are merged, the second answers for unknown paths: those are within the limits too.
-    let about_us = health::routes().merge(metrics::routes()).layer(without);
-    about_us.merge(openapi::described(route::routes()).layer(within_limits)).with_state(app)
+    let about_us = health::routes().merge(metrics::routes()).layer(Edge::without_limits(app.clone()));
+    about_us.merge(openapi::described(route::routes()).layer(Edge::with_limits(app.clone()))).with_state(app)
 }
 
 /// Serves until `shutdown` is done; then takes no new connections and lets requests under way end, for as long as the

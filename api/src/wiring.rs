@@ -9,7 +9,7 @@ use domain::{
     Bus, Cache, CachePolicy, Documents, InProcessBus, InProcessCache, InProcessMemory, Memory, OnUnreachable,
     OutboxPolicy, Pooler, RetryPolicy, SqlDocuments, Store, StoreOptions, SystemClock, document::collections,
 };
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, fmt::format::JsonFields, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     adapter::{
@@ -22,7 +22,7 @@ use crate::{
     app::Limits,
     config::{self, Address, CacheUse, Config, LogFormat, MigrateOnStart, Profile},
     edge,
-    log::Log,
+    log::{Format, Log},
 };
 
 /// What says in many lines of every migration or entity what is said here in one; what `LOG` says of it comes later, and wins.
@@ -38,8 +38,10 @@ pub fn log(config: &Config) -> io::Result<Log> {
     let (log, writers) = Log::begin(io::stderr(), edge::REQUESTS)?;
     let layer = tracing_subscriber::fmt::layer().with_writer(writers);
     let started = match config.log_format {
-        LogFormat::Text => registry.with(layer.with_ansi(io::stderr().is_terminal())).try_init(),
-        LogFormat::Json => registry.with(layer.json()).try_init(),
+        LogFormat::Text => {
+            registry.with(layer.with_ansi(io::stderr().is_terminal()).event_format(Format::Text)).try_init()
+        }
+        LogFormat::Json => registry.with(layer.fmt_fields(JsonFields::new()).event_format(Format::Json)).try_init(),
     };
     if let Err(error) = started {
         tracing::debug!(%error, "events are logged already");

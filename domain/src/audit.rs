@@ -5,6 +5,7 @@
 //! form, and among that is the hash of the entry before. How far the trail goes is kept apart from it, in the relational
 //! database, so that it cannot be cut short either.
 
+mod leads;
 mod reading;
 mod verify;
 
@@ -22,7 +23,8 @@ use crate::{
     port::documents::{Documents, DocumentsError},
 };
 
-pub(crate) use reading::{Reading, Sensitive};
+pub(crate) use leads::Leads;
+pub(crate) use reading::{Reading, Sensitive, is_listed};
 use verify::Verifier;
 pub use verify::{Finding, Tampering, Verification};
 

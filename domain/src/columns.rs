@@ -220,6 +220,7 @@ macro_rules! record {
             const NOUN: &'static str = $noun;
             $(const CACHED: $crate::record::Caching = $cached;)?
             $(const SENSITIVE: &'static [&'static str] = &[$({
+                $crate::audit::is_listed::<$record>();
                 // Only what is a column is known here.
                 let _ = &entity::$table::COLUMN.$sensitive;
                 stringify!($sensitive)

@@ -35,12 +35,12 @@ pub struct Context {
 /// domain::within_context(context, store.delete(id, 1)).await
 /// # }
 /// ```
-pub async fn within_context<T>(context: Context, doing: impl Future<Output = T>) -> T {
-    CONTEXT.scope(Some(Arc::new(context)), doing).await
+pub async fn within_context<T>(context: impl Into<Arc<Context>>, doing: impl Future<Output = T>) -> T {
+    CONTEXT.scope(Some(context.into()), doing).await
 }
 
 /// The context of what is being done, if there is one.
-pub(crate) fn current() -> Option<Arc<Context>> {
+pub fn current_context() -> Option<Arc<Context>> {
     CONTEXT.try_with(Clone::clone).ok().flatten()
 }
 

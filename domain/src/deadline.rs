@@ -72,7 +72,7 @@ pub(crate) fn at_most(limit: Duration) -> Instant {
 pub(crate) async fn uncancelled<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
-    let work = context::inherited(context::current(), inherited(request(), work));
+    let work = context::inherited(context::current_context(), inherited(request(), work));
     match tokio::spawn(tracing::Instrument::in_current_span(work)).await {
         Ok(result) => result,
         Err(panicked) => Err(Error::internal("the work panicked and was undone", panicked)),

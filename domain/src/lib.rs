@@ -53,7 +53,7 @@ pub use breaker::{Admission, Breaker, BreakerPolicy, BreakerState, CircuitOpen, 
 pub use changes::{ChangeKind, Changed, Changes, Notice, Noun};
 pub use coherence::{CacheCounts, CachePolicy, CacheStatus, OnUnreachable};
 pub use connection::StoreOptions;
-pub use context::{Context, within_context};
+pub use context::{Context, current_context, within_context};
 pub use deadline::{Deadline, within};
 pub use error::{Cause, Error, FieldError, Result, Unavailable};
 pub use id::{Id, NotAnId};

@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
+    audit::Leads,
     context::Context,
     error::{Error, Result},
     value::Timestamp,
@@ -80,6 +81,8 @@ pub(crate) struct Outbox {
     dropped: AtomicU64,
     incidents: incident::Queue,
     delivery: Mutex<Delivery>,
+    /// What SQL of one's own leads to that is sensitive.
+    pub(crate) leads: Leads,
 }
 
 impl Default for Outbox {
@@ -91,6 +94,7 @@ impl Default for Outbox {
             dropped: AtomicU64::new(0),
             incidents: incident::Queue::default(),
             delivery: Mutex::default(),
+            leads: Leads::default(),
         }
     }
 }

@@ -42,6 +42,10 @@ impl Sql {
         self
     }
 
+    pub(crate) fn text(&self) -> &'static str {
+        self.text
+    }
+
     /// The statement, for a database.
     ///
     /// # Errors
@@ -74,11 +78,24 @@ fn outlasts_the_statement(sql: &str) -> bool {
     let mut words = sql.split_whitespace().map(str::to_ascii_uppercase);
     match (words.next().as_deref(), words.next().as_deref()) {
         (Some("SET"), Some("LOCAL" | "TRANSACTION" | "CONSTRAINTS")) => false,
-        (Some("PREPARE"), Some("TRANSACTION")) | (Some("START"), _) => true,
-        (Some(first), _) => {
-            ["ABORT", "BEGIN", "COMMIT", "DISCARD", "END", "LISTEN", "RELEASE", "RESET", "ROLLBACK", "SAVEPOINT", "SET"]
-                .contains(&first)
-        }
+        (Some(first), _) => [
+            "ABORT",
+            "BEGIN",
+            "COMMIT",
+            "DEALLOCATE",
+            "DISCARD",
+            "END",
+            "EXECUTE",
+            "LISTEN",
+            "PREPARE",
+            "RELEASE",
+            "RESET",
+            "ROLLBACK",
+            "SAVEPOINT",
+            "SET",
+            "START",
+        ]
+        .contains(&first),
         (None, _) => false,
     }
 }

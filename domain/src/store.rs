@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityName, Statement};
 use tokio::time::{Instant, timeout_at};
 
@@ -42,7 +43,7 @@ use crate::{
     source::IdSource,
     sql::{Rows, Sql},
     transaction::{Owner, WriteOptions},
-    unit_of_work::{Ending, Followers, UnitOfWork, not_found},
+    unit_of_work::{self, Ending, Followers, UnitOfWork, not_found},
     wire::Wire,
 };
 
@@ -346,8 +347,10 @@ impl Store {
     }
 
     /// Runs a query of your own, outside of any transaction. Unlike other reads it is not sent again when the connection
-    /// breaks, because it may be more than a read.
+    /// breaks, because it may be more than a read. If it reads what is sensitive, that is written down first: on SQLite
+    /// it would wait for a unit of work that you [began](Self::begin) by hand, which has a `query` of its own.
     pub async fn query(&self, sql: Sql) -> Result<Rows> {
+        self.tell_of(&sql).await?;
         sql.query(&self.reader().acquire().await?).await
     }
 
@@ -427,13 +430,13 @@ impl Store {
         let limit = options.timeout.unwrap_or(self.transaction_timeout);
         let until = deadline::at_most(limit);
         // Also when the work panics: then a handle that somebody else still holds must not keep the transaction.
-        let unit = OpenWork(self.unit_of_work(options, until).await?);
+        let unit = OpenWork { unit: self.unit_of_work(options, until).await?, store: self.clone() };
         let result = match timeout_at(until, unit.within(work(unit.clone()))).await {
             Ok(Ok(value)) => unit.end(Ending::Commit).await.map(|()| value),
             Ok(Err(error)) => {
                 // It says nothing but that it was ended already.
-                unit.end(Ending::Rollback).await.ok();
-                Err(error)
+                unit.unit.end(Ending::Rollback).await.ok();
+                unit.tell_undone().await.and(Err(error))
             }
             Err(_) => {
                 unit.abandon();
@@ -474,12 +477,12 @@ impl Store {
                     tracing::warn!(%owner, "a unit of work was not ended in time and was undone");
                 }
             });
-            Ok(OpenWork(unit))
+            Ok(OpenWork { unit, store })
         })
     }
 
     async fn unit_of_work(&self, options: &WriteOptions, until: Instant) -> Result<UnitOfWork> {
-        let context = context::current();
+        let context = context::current_context();
         let session = self.connections.writer.acquire().await?;
         let backend = self.connections.backend();
         let begin = options.begin(backend, self.connections.settings.as_deref(), context.as_deref());
@@ -624,7 +627,10 @@ fn late() -> Error {
 }
 
 /// A unit of work that is ended by hand; dropped, it is rolled back.
-pub struct OpenWork(UnitOfWork);
+pub struct OpenWork {
+    unit: UnitOfWork,
+    store: Store,
+}
 
 impl OpenWork {
     /// Makes what was written last.
@@ -632,18 +638,47 @@ impl OpenWork {
     /// # Errors
     /// The first error that happened in it, and those of a commit: see [`Store::write`].
     pub async fn commit(self) -> Result<()> {
-        uncancelled(async move { self.0.end(Ending::Commit).await }).await
+        uncancelled(async move { self.end(Ending::Commit).await }).await
     }
 
     /// Undoes what was written.
     pub async fn rollback(self) -> Result<()> {
-        uncancelled(async move { self.0.end(Ending::Rollback).await }).await
+        uncancelled(async move { self.end(Ending::Rollback).await }).await
+    }
+
+    async fn end(&self, ending: Ending) -> Result<()> {
+        match (self.unit.end(ending).await, ending) {
+            (Ok(()), Ending::Commit) => Ok(()),
+            // That it may be there has to be known above all. What was read is told of afterwards.
+            (Err(error @ Error::UnknownOutcome(_)), _) => Err(error),
+            (result, _) => self.tell_undone().await.and(result),
+        }
+    }
+
+    /// What was read is told of, although all else is undone, and also when the request is late.
+    fn tell_undone(&self) -> BoxFuture<'static, Result<()>> {
+        let readings = self.unit.take_readings();
+        if readings.is_empty() {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        let store = self.store.clone();
+        Box::pin(deadline::unlimited(async move { store.tell_alone(readings).await }))
     }
 }
 
 impl Drop for OpenWork {
     fn drop(&mut self) {
-        self.0.abandon();
+        self.unit.abandon();
+        if self.unit.readings().is_empty() {
+            return;
+        }
+        // Nobody is there who could wait for it.
+        let (told, context) = (self.tell_undone(), context::current_context());
+        unit_of_work::spawn(async move {
+            if let Err(error) = context::inherited(context, told).await {
+                tracing::error!(%error, "what was read by a unit of work that was given up could not be taken down");
+            }
+        });
     }
 }
 
@@ -651,6 +686,6 @@ impl std::ops::Deref for OpenWork {
     type Target = UnitOfWork;
 
     fn deref(&self) -> &UnitOfWork {
-        &self.0
+        &self.unit
     }
 }

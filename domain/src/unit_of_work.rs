@@ -6,7 +6,7 @@ mod records;
 use std::{
     future::Future,
     sync::{
-        Arc, Weak,
+        Arc, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -51,6 +51,8 @@ struct Shared {
     now: Timestamp,
     ids: Arc<IdSource>,
     followers: Followers,
+    /// What was read of what is sensitive.
+    readings: std::sync::Mutex<Vec<Reading>>,
 }
 
 tokio::task_local! {
@@ -77,8 +79,9 @@ pub(crate) enum Ending {
 impl UnitOfWork {
     /// Work on a connection that is in a transaction.
     pub(crate) fn new(session: Session, now: Timestamp, ids: Arc<IdSource>, followers: Followers) -> Self {
-        let session = Mutex::new(Some(session));
-        Self { shared: Arc::new(Shared { session, depth: AtomicU32::new(0), now, ids, followers }), depth: 0 }
+        let (session, depth) = (Mutex::new(Some(session)), AtomicU32::new(0));
+        let shared = Shared { session, depth, now, ids, followers, readings: std::sync::Mutex::default() };
+        Self { shared: Arc::new(shared), depth: 0 }
     }
 
     /// The instant at which the unit of work began: everything in it happens at that time.
@@ -140,11 +143,13 @@ impl UnitOfWork {
 
     /// Runs a statement of your own; how many rows it changed. It takes part in the transaction like any other.
     pub async fn execute(&self, sql: Sql) -> Result<u64> {
+        self.tell_of(&sql).await?;
         self.run(async |session| sql.execute(session).await).await
     }
 
     /// Runs a query of your own.
     pub async fn query(&self, sql: Sql) -> Result<Rows> {
+        self.tell_of(&sql).await?;
         self.run(async |session| sql.query(session).await).await
     }
 
@@ -159,7 +164,7 @@ impl UnitOfWork {
         Fut: Future<Output = Result<T>>,
     {
         let inner = Self { shared: Arc::clone(&self.shared), depth: self.depth + 1 };
-        let name = inner.depth;
+        let (name, read_before) = (inner.depth, self.readings().len());
         self.run(async |session| {
             // Raised before the statement is sent: should this future be dropped now, every handle fails from here on.
             self.shared.depth.store(inner.depth, Ordering::SeqCst);
@@ -185,11 +190,27 @@ impl UnitOfWork {
             }
         }
         self.shared.depth.store(self.depth, Ordering::SeqCst);
+        drop(open);
+        if result.is_err() {
+            // That it was read is not undone.
+            let read = self.readings().get(read_before..).unwrap_or_default().to_vec();
+            self.take_down(&read).await?;
+        }
         result
     }
 
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.shared.followers.outbox
+    }
+
+    /// What was read of what is sensitive, for whoever tells of it when this is undone.
+    pub(crate) fn take_readings(&self) -> Vec<Reading> {
+        std::mem::take(&mut *self.readings())
+    }
+
+    /// What was read of what is sensitive, and told of in the transaction.
+    pub(crate) fn readings(&self) -> std::sync::MutexGuard<'_, Vec<Reading>> {
+        self.shared.readings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn stamp(&self) -> Stamp {
@@ -221,7 +242,11 @@ impl UnitOfWork {
             Ending::Rollback => None,
         };
         match (ending, failure) {
-            (Ending::Commit, None) => self.commit_and_tell(session).await,
+            (Ending::Commit, None) => {
+                self.commit_and_tell(session).await?;
+                drop(self.take_readings());
+                Ok(())
+            }
             (_, failure) => {
                 undo(session).await;
                 failure.map_or(Ok(()), Err)
@@ -300,7 +325,7 @@ async fn undo(session: Session) {
 }
 
 /// Runs a task that nobody waits for. Without a runtime the future is dropped, and what it holds with it.
-fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(task);
     }

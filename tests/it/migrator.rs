@@ -25,7 +25,7 @@ use tests::{
     app::{Launch, migrator},
     eventually,
     ladder::Ladder,
-    or_skip,
+    or_skip, poll,
     postgres::{self, Shared},
     process,
     run::{Run, limit, rounds},
@@ -190,9 +190,10 @@ async fn the_bare_library_fails(empty: &Empty) {
     for _ in 0..rounds {
         let database = emptied(empty).await;
         let mut running = (0..8).map(|_| Running::start("bare", "race", &empty.url, LEASE)).collect::<Vec<_>>();
-        let codes = tokio::time::timeout(ENOUGH, join_all(running.iter_mut().map(Running::ended))).await;
+        let ends = running.iter_mut().map(|process| poll(ENOUGH, async || process.0.try_wait().unwrap()));
+        let ends = join_all(ends).await;
         drop(running);
-        let is_right = codes.is_ok_and(|codes| codes.iter().all(|code| *code == Some(0)))
+        let is_right = ends.iter().all(|end| end.is_some_and(|status| status.success()))
             && database.execute_unprepared("SELECT n FROM rungs").await.is_ok()
             && counts(&database).await == [1, 1, 1];
         database.close().await;
@@ -217,18 +218,8 @@ impl Running {
         Self(process::spawn(command).unwrap())
     }
 
-    /// Its exit code, however long that takes.
-    async fn ended(&mut self) -> Option<i32> {
-        loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status.code();
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
     pub(crate) async fn end(&mut self) -> Option<i32> {
-        tokio::time::timeout(PATIENCE, self.ended()).await.expect("it ends")
+        eventually("it ends", PATIENCE, async || self.0.try_wait().unwrap()).await.code()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

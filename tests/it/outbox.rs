@@ -322,8 +322,10 @@ on_both!(
         execute(&delivering.store, Sql::new("UPDATE subscriptions SET stripe_customer_id = NULL")).await.unwrap();
         let trail = delivering.trail().await;
         assert_eq!(trail[1]["after"]["stripe_customer_id"], "***");
+        // It could have read what it changes.
+        assert_eq!(trail[2]["action"], "read");
         assert_eq!(
-            (&trail[2]["before"]["stripe_customer_id"], &trail[2]["after"]["stripe_customer_id"]),
+            (&trail[3]["before"]["stripe_customer_id"], &trail[3]["after"]["stripe_customer_id"]),
             (&json!("***"), &Value::Null)
         );
         assert_eq!(trail[1]["after"]["id"], subscription.id.to_string());

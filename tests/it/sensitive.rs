@@ -3,23 +3,24 @@
 use std::sync::Arc;
 
 use domain::{
-    BirthChart, CachePolicy, Context, Id, InProcessCache, Include, NewSubscription, Page, SqlDocuments, Store,
-    Subscription, SubscriptionFilter, Tag, User, UserFilter,
+    BirthChart, CachePolicy, Change, Context, Error, Id, InProcessCache, Include, NewSubscription, NewTag, Page, Rows,
+    Sql, SqlDocuments, Store, Subscription, SubscriptionFilter, SubscriptionPatch, Tag, UnitOfWork, User, UserFilter,
     document::{DocumentStore, Documented, Fold},
     within_context,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use serde_json::{Value, json};
-use tests::on_both;
+use tests::{eventually, on_both};
 
 use crate::fixture::{instant, store, tag, user};
 
 /// What was read of what is sensitive since the last look: which, which fields, and who asked.
 async fn told(outside: &DatabaseConnection) -> Vec<(String, Value, Value)> {
     let backend = outside.get_database_backend();
-    let sql = "SELECT entity, body, context FROM outbox WHERE collection = 'audit' ORDER BY number";
-    let rows = outside.query_all_raw(Statement::from_string(backend, sql)).await.unwrap();
-    outside.execute_unprepared("DELETE FROM outbox").await.unwrap();
+    // In one statement: what comes meanwhile is for the next look.
+    let sql = "DELETE FROM outbox WHERE collection = 'audit' RETURNING number, entity, body, context";
+    let mut rows = outside.query_all_raw(Statement::from_string(backend, sql)).await.unwrap();
+    rows.sort_by_key(|row| row.try_get::<i64>("", "number").unwrap());
     let entries = rows.iter().map(|row| {
         let text = |column: &str| row.try_get::<Option<String>>("", column).unwrap();
         let json = |column: &str| text(column).map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
@@ -37,6 +38,18 @@ fn who() -> Context {
         endpoint: said("/v1/subscriptions/{id}"),
         method: said("GET"),
     }
+}
+
+/// That this field of it was read, by who asks here.
+fn entry(entity: String, field: &str) -> (String, Value, Value) {
+    (entity, json!([field]), serde_json::to_value(who()).unwrap())
+}
+
+/// While nothing can be written down.
+async fn without_an_outbox(outside: &DatabaseConnection, doing: impl AsyncFnOnce()) {
+    outside.execute_unprepared("ALTER TABLE outbox RENAME TO elsewhere").await.unwrap();
+    doing().await;
+    outside.execute_unprepared("ALTER TABLE elsewhere RENAME TO outbox").await.unwrap();
 }
 
 async fn subscribed(store: &Store) -> (User, Subscription) {
@@ -61,9 +74,7 @@ async fn read_in_every_way(store: &Store, outside: &DatabaseConnection) {
     let includes = Include::parse::<User>("subscriptions").unwrap();
     told(outside).await;
     let once = async |way: &str| {
-        let (entity, fields) = (format!("subscriptions:{id}"), json!(["stripe_customer_id"]));
-        let context = serde_json::to_value(who()).unwrap();
-        assert_eq!(told(outside).await, [(entity, fields, context)], "{way}");
+        assert_eq!(told(outside).await, [entry(format!("subscriptions:{id}"), "stripe_customer_id")], "{way}");
     };
     within_context(who(), async {
         store.find(id).await.unwrap();
@@ -74,6 +85,9 @@ async fn read_in_every_way(store: &Store, outside: &DatabaseConnection) {
         once("looked up").await;
         store.find_wire(id).await.unwrap();
         once("found for the wire").await;
+        let renamed = SubscriptionPatch { plan: Change::Set("more".to_owned()), ..SubscriptionPatch::default() };
+        store.update(id, 1, renamed).await.unwrap();
+        once("changed").await;
         store.list(&filter, &page).await.unwrap();
         once("listed").await;
         store.list_wire(&filter, &page).await.unwrap();
@@ -102,7 +116,7 @@ async fn read_in_every_way(store: &Store, outside: &DatabaseConnection) {
         store.write(past_it).await.unwrap();
         once("found past the unit of work that it is done in").await;
         let past = store.clone();
-        let in_a_part = move |work: domain::UnitOfWork| {
+        let in_a_part = move |work: UnitOfWork| {
             let store = past.clone();
             async move { work.savepoint(async |_| store.find(id).await).await }
         };
@@ -136,11 +150,12 @@ on_both!(
         let outside = database.connect().await;
         let store = store(&database).await;
         let (user, subscription) = subscribed(&store).await;
-        outside.execute_unprepared("ALTER TABLE outbox RENAME TO elsewhere").await.unwrap();
-        store.find(subscription.id).await.unwrap_err();
-        store.list(&SubscriptionFilter::default(), &Page::default()).await.unwrap_err();
-        store.find(user.id).await.unwrap();
-        outside.execute_unprepared("ALTER TABLE elsewhere RENAME TO outbox").await.unwrap();
+        without_an_outbox(&outside, async || {
+            store.find(subscription.id).await.unwrap_err();
+            store.list(&SubscriptionFilter::default(), &Page::default()).await.unwrap_err();
+            store.find(user.id).await.unwrap();
+        })
+        .await;
         store.find(subscription.id).await.unwrap();
     }
 
@@ -159,8 +174,7 @@ on_both!(
         let chart = documents.insert(chart).await.unwrap();
         told(&outside).await;
         let once = async |of: &str| {
-            let context = serde_json::to_value(who()).unwrap();
-            assert_eq!(told(&outside).await, [(format!("birthCharts:{of}"), json!(["birth_data"]), context)]);
+            assert_eq!(told(&outside).await, [entry(format!("birthCharts:{of}"), "birth_data")]);
         };
         let id = chart.id.to_string();
         within_context(who(), async {
@@ -184,15 +198,109 @@ on_both!(
             documents.aggregate(&pipeline).await.unwrap();
             once("*").await;
             documents.count(&BirthChart::NAME.eq("hers")).await.unwrap();
-            outside.execute_unprepared("ALTER TABLE outbox RENAME TO elsewhere").await.unwrap();
-            documents.find(chart.id).await.unwrap_err();
-            let again = json!({ "name": "nobody's" }).as_object().unwrap().clone();
-            documents.merge(chart.id, chart.version + 1, again).await.unwrap_err();
-            outside.execute_unprepared("ALTER TABLE elsewhere RENAME TO outbox").await.unwrap();
+            without_an_outbox(&outside, async || {
+                documents.find(chart.id).await.unwrap_err();
+                let again = json!({ "name": "nobody's" }).as_object().unwrap().clone();
+                documents.merge(chart.id, chart.version + 1, again).await.unwrap_err();
+            })
+            .await;
             // What failed did not happen.
             assert_eq!(documents.find(chart.id).await.unwrap().name, "her own");
             once(&id).await;
             assert!(documents.untyped(name).look_up("nobody").await.unwrap().is_none());
+            assert_eq!(told(&outside).await, []);
+        })
+        .await;
+    }
+
+    async fn sql_of_ones_own_is_seen_by_the_names_in_it(database: TestDatabase) {
+        let outside = database.connect().await;
+        outside
+            .execute_unprepared("CREATE VIEW payers AS SELECT stripe_customer_id AS payer FROM subscriptions")
+            .await
+            .unwrap();
+        outside.execute_unprepared("CREATE VIEW who_pays AS SELECT payer FROM payers").await.unwrap();
+        let store = store(&database).await;
+        subscribed(&store).await;
+        told(&outside).await;
+        let once = async |way: &str| {
+            let read = entry("subscriptions:*".to_owned(), "stripe_customer_id");
+            assert_eq!(told(&outside).await, [read], "{way}");
+        };
+        let read = "SELECT stripe_customer_id AS payer FROM subscriptions";
+        let through_views = || Sql::new("SELECT payer FROM who_pays");
+        let payer = |rows: Rows| rows.column::<String>("payer").unwrap();
+        within_context(who(), async {
+            assert_eq!(payer(store.query(Sql::new(read)).await.unwrap()), ["cus_1"]);
+            once("read").await;
+            assert_eq!(payer(store.query(through_views()).await.unwrap()), ["cus_1"]);
+            once("read through a view of a view").await;
+            let work = move |work: UnitOfWork| async move { work.query(Sql::new(read)).await };
+            assert_eq!(payer(store.write(work).await.unwrap()), ["cus_1"]);
+            once("read in a unit of work").await;
+            let copied = "INSERT INTO tags (id, name, version, created_at, updated_at) \
+                          SELECT id, stripe_customer_id, 1, created_at, updated_at FROM subscriptions";
+            store.write(move |work| async move { work.execute(Sql::new(copied)).await }).await.unwrap();
+            once("copied").await;
+            store.query(Sql::new("SELECT name FROM tags")).await.unwrap();
+            store.query(Sql::new("SELECT 1 AS one")).await.unwrap();
+            assert_eq!(told(&outside).await, []);
+            without_an_outbox(&outside, async || drop(store.query(through_views()).await.unwrap_err())).await;
+            store.query(Sql::new("SELECT body FROM documents")).await.unwrap();
+            let entities = told(&outside).await.into_iter().map(|(entity, ..)| entity);
+            assert_eq!(entities.collect::<Vec<_>>(), ["birthCharts:*"]);
+        })
+        .await;
+    }
+
+    async fn what_was_read_by_what_is_undone_is_told_all_the_same(database: TestDatabase) {
+        let outside = database.connect().await;
+        let store = store(&database).await;
+        let (user, Subscription { id, .. }) = subscribed(&store).await;
+        told(&outside).await;
+        let read = || entry(format!("subscriptions:{id}"), "stripe_customer_id");
+        let once = async |way: &str| assert_eq!(told(&outside).await, [read()], "{way}");
+        let some = async || Some(told(&outside).await).filter(|told| !told.is_empty());
+        let soon = async || eventually("it is told", tests::PATIENCE, &some).await;
+        within_context(who(), async {
+            let refused = move |work: UnitOfWork| async move {
+                let Subscription { stripe_customer_id, .. } = work.find(id).await?;
+                work.insert(NewTag { name: "gone".to_owned() }).await?;
+                Err::<(), _>(Error::refused("told", stripe_customer_id.unwrap_or_default()))
+            };
+            assert!(store.write(refused).await.unwrap_err().to_string().contains("cus_1"));
+            once("refused").await;
+            let work = store.begin().await.unwrap();
+            work.find(id).await.unwrap();
+            work.rollback().await.unwrap();
+            once("rolled back").await;
+            let in_a_part = move |work: UnitOfWork| async move {
+                let part = async |part: UnitOfWork| {
+                    part.find(id).await?;
+                    Err::<(), _>(Error::refused("told", "undone"))
+                };
+                work.savepoint(part).await.unwrap_err();
+                Ok(())
+            };
+            store.write(in_a_part).await.unwrap();
+            once("undone in part").await;
+            let work = store.begin().await.unwrap();
+            work.find(id).await.unwrap();
+            work.find(Id::<User>::new(id.uuid())).await.unwrap_err();
+            work.execute(Sql::new("SELECT nothing FROM nowhere")).await.unwrap_err();
+            work.commit().await.unwrap_err();
+            once("not committed").await;
+            let work = store.begin().await.unwrap();
+            work.find(id).await.unwrap();
+            drop(work);
+            assert_eq!(soon().await, [read()], "dropped");
+            let panics = move |work: UnitOfWork| async move {
+                work.find(id).await?;
+                panic!("on purpose");
+            };
+            store.write::<(), _, _>(panics).await.unwrap_err();
+            assert_eq!(soon().await, [read()], "panicked");
+            store.find(user.id).await.unwrap();
             assert_eq!(told(&outside).await, []);
         })
         .await;

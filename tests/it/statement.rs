@@ -232,7 +232,7 @@ fn assert_logged(lines: &[Value], message: &str) -> Value {
         line["fields"]["message"] == message && statement.starts_with("INSERT INTO \"tags\"")
     };
     let found = lines.iter().find(is_meant).unwrap_or_else(|| panic!("nothing says {message}: {lines:?}"));
-    assert_eq!(found["span"]["id"], "the-request", "{found}");
+    assert_eq!(found["request_id"], "the-request", "{found}");
     found["fields"].clone()
 }
 

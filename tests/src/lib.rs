@@ -44,7 +44,7 @@ pub use proxy::{Fault, Proxy, Schedule, Toward, Trap};
 pub use redis::Redis;
 pub use run::within;
 pub use skip::Skip;
-pub use wait::{PATIENCE, eventually};
+pub use wait::{PATIENCE, eventually, poll};
 
 /// What the macros of this crate expand to; not for use by hand.
 #[doc(hidden)]

@@ -24,7 +24,7 @@ pub fn eventually<T>(what: &str, limit: Duration, probe: impl AsyncFnMut() -> Op
 }
 
 /// Probes until there is a value or the limit has passed.
-pub(crate) async fn poll<T>(limit: Duration, mut probe: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+pub async fn poll<T>(limit: Duration, mut probe: impl AsyncFnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
         if let Some(value) = probe().await {

@@ -51,7 +51,7 @@ impl Store {
 
     /// The same, in the present context.
     pub(crate) fn report_here(&self, code: &str, message: String) {
-        let context = context::current().map(|context| (*context).clone()).unwrap_or_default();
+        let context = context::current_context().map(|context| (*context).clone()).unwrap_or_default();
         self.report(Incident { code: code.to_owned(), message, status: None, context });
     }
 

@@ -10,6 +10,7 @@ use sea_orm::{
 
 use super::{UnitOfWork, not_found, parameter_limit};
 use crate::{
+    audit::Reading,
     error::{Error, FieldError, Result},
     fault::{self, Constraint},
     id::Id,
@@ -92,7 +93,11 @@ impl UnitOfWork {
             })
             .await?;
         match row {
-            Some(row) => <P::Record as Stored>::from_row(row),
+            Some(row) => {
+                let record = <P::Record as Stored>::from_row(row)?;
+                self.tell(Reading::of([record.id()])).await?;
+                Ok(record)
+            }
             None => Err(self.why_unchanged(id, version).await?),
         }
     }
