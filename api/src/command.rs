@@ -18,6 +18,7 @@ pub mod roles;
 pub mod seed;
 pub mod serve;
 pub mod signal;
+pub mod studio;
 
 mod error;
 mod scratch;
@@ -85,6 +86,8 @@ pub enum Command {
     Audit(audit::AuditCommand),
     /// Check everything the service depends on
     Doctor,
+    /// Show in a browser on this machine what the indexes of documents are used for
+    Studio(studio::StudioOptions),
     /// Show what is set
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -165,6 +168,7 @@ pub async fn run(cli: Cli, config: &Config) -> Result<Exit, CommandError> {
             output::print(&diagnosis, json)?;
             Ok(found(diagnosis.is_healthy()))
         }
+        Command::Studio(options) => studio::serve(&options, config).await.map(|()| Exit::Done),
         Command::Config(command) => {
             output::print(&config::run(&command, config), json)?;
             Ok(Exit::Done)

@@ -90,7 +90,7 @@ async fn ready(State(app): State<App>) -> impl IntoResponse {
 async fn documents(app: &App) -> Option<DocumentsReport> {
     let report = DocumentsReport::from(app.store().delivery()?);
     let started = Instant::now();
-    let answer = tokio::time::timeout(PING_TIMEOUT, app.store().documents().ok()?.port().ping()).await;
+    let answer = tokio::time::timeout(PING_TIMEOUT, app.store().documents().ok()?.ping()).await;
     Some(match answer {
         Ok(Ok(())) => DocumentsReport { latency_ms: Some(started.elapsed().as_secs_f64() * 1_000.0), ..report },
         Ok(Err(_)) | Err(_) => DocumentsReport { status: DOWN, ..report },

@@ -20,6 +20,7 @@ mod revalidate;
 mod route;
 pub mod schema;
 mod server;
+mod studio;
 pub mod wiring;
 
 pub use app::{App, Limits};

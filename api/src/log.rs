@@ -18,7 +18,7 @@ use tracing_subscriber::fmt::MakeWriter;
 pub(crate) use format::Format;
 
 /// How long a line waits for others. As much of the log is lost when the process is killed.
-const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE: Duration = Duration::from_millis(20);
 /// How many bytes may wait; from then on lines are written at once, and wait for who reads them.
 const MOST: usize = 1 << 20;
 

@@ -200,9 +200,15 @@ mod tests {
 
     #[test]
     fn what_a_connection_would_remember_is_told_from_what_it_forgets() {
-        for sql in
-            ["COMMIT", " begin immediate", "set search_path = other", "SET SESSION x = 1", "PREPARE TRANSACTION 'a'"]
-        {
+        for sql in [
+            "COMMIT",
+            " begin immediate",
+            "set search_path = other",
+            "SET SESSION x = 1",
+            "PREPARE TRANSACTION 'a'",
+            "SELECT 1; execute payers",
+            "DEALLOCATE ALL",
+        ] {
             assert!(outlasts_the_statement(sql), "{sql}");
         }
         for sql in

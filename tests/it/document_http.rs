@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{OutboxPolicy, Store, document::collections};
+use domain::{OutboxPolicy, SqlDocuments, Store, document::collections};
 use serde_json::{Value, json};
 use tests::{PATIENCE, TestDatabase, eventually, on_both};
 
@@ -260,6 +260,6 @@ on_both!(
 /// A store that delivers what the service commits.
 async fn delivering(service: &Service) -> Store {
     let policy = OutboxPolicy { pause: Duration::from_millis(20), ..OutboxPolicy::default() };
-    let documents = Arc::clone(service.store.documents().unwrap().port());
+    let documents = Arc::new(SqlDocuments::new(&service.store));
     service.store.clone().delivering(documents, collections().into_iter().cloned().collect(), policy)
 }

@@ -10,8 +10,8 @@ use api::adapter::{
     mongo_documents::MongoDocuments,
 };
 use domain::{
-    BirthChart, BirthData, Day, Error, Event, Id, Level, LogEntry, PlanetaryInsight, Position, SqlDocuments, Timestamp,
-    TimingRecommendation, User, Window, active_users_per,
+    BirthChart, BirthData, Day, Documents, Error, Event, Id, Level, LogEntry, PlanetaryInsight, Position, SqlDocuments,
+    Store, Timestamp, TimingRecommendation, User, Window, active_users_per,
     document::{
         Collection, Document, DocumentStore, Documented, Field, ID, Index, Kept, Kind, Member, Point, Query, Typed,
         Unit, asc,
@@ -122,14 +122,15 @@ impl Documented for Note {
     }
 }
 
-async fn older_versions_are_read_in_this_one(documents: &DocumentStore) {
-    documents.port().prepare(&[Note::collection()]).await.unwrap();
+async fn older_versions_are_read_in_this_one(store: &Store, port: Arc<dyn Documents>) {
+    let documents = DocumentStore::new(Arc::clone(&port), store);
+    port.prepare(&[Note::collection()]).await.unwrap();
     let ids = [1, 2, 3].map(Uuid::from_u128);
     let old = ids.map(|id| {
         let old = json!({ID: id, "_schema": 1, "_version": 4, "name": format!("note {id}"), "extra": "kept"});
         read::<Document>(old)
     });
-    for outcome in documents.port().insert(Note::collection(), old.into()).await.unwrap() {
+    for outcome in port.insert(Note::collection(), old.into()).await.unwrap() {
         outcome.unwrap();
     }
     let id = Id::<Note>::new(ids[0]);
@@ -138,7 +139,7 @@ async fn older_versions_are_read_in_this_one(documents: &DocumentStore) {
     let changed = documents.update(id, 4, &Note::STARS.inc(3)).await.unwrap();
     assert_eq!((changed.version, changed.stars), (5, 3));
     let query = Query { filter: domain::document::Filter::id(ids[0].to_string()), ..Query::default() };
-    let raw = documents.port().find(Note::collection(), &query).await.unwrap().remove(0);
+    let raw = port.find(Note::collection(), &query).await.unwrap().remove(0);
     assert_eq!((&raw["_schema"], raw.get("name"), &raw["title"]), (&json!(2), None, &json!(changed.title)));
     // What changes all of them knows all of them.
     assert_eq!(documents.update_all(&Typed::everything(), Note::STARS.inc(1)).await.unwrap(), 3);
@@ -153,8 +154,7 @@ fn what_was_written_in_an_older_version_is_read_in_this_one_from_mongo() {
         let server = or_skip!(mongo::shared().await);
         let store = store(&tests::database(Backend::Sqlite).await.unwrap()).await;
         let connection = MongoConnection::new(MongoOptions::new(server.uri(&server.new_database())));
-        let documents = DocumentStore::new(Arc::new(MongoDocuments::new(connection)), &store);
-        older_versions_are_read_in_this_one(&documents).await;
+        older_versions_are_read_in_this_one(&store, Arc::new(MongoDocuments::new(connection))).await;
     });
 }
 
@@ -212,7 +212,8 @@ on_both!(
     }
 
     async fn what_was_written_in_an_older_version_is_read_in_this_one(database: TestDatabase) {
-        older_versions_are_read_in_this_one(&documents(&database).await).await;
+        let store = store(&database).await;
+        older_versions_are_read_in_this_one(&store, Arc::new(SqlDocuments::new(&store))).await;
     }
 
     /// By the service itself, while it runs.

@@ -66,6 +66,7 @@ mod setting;
 mod stand_in;
 mod statement;
 mod store;
+mod studio;
 mod subscription;
 mod tls;
 mod transfer;

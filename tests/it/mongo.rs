@@ -147,7 +147,8 @@ fn what_the_uri_says_wins() {
         let said = "minPoolSize=3&maxPoolSize=3&socketTimeoutMS=300&serverSelectionTimeoutMS=200";
         let uri = format!("{}&useNewUrlParser=true&{said}&useUnifiedTopology=true", server.uri("any"));
         let connection = MongoConnection::new(options(&uri, "said"));
-        connection.connect().await.unwrap();
+        // A busy machine may take longer than what is said for one attempt.
+        eventually("it is connected", PATIENCE, async || connection.connect().await.ok()).await;
         assert!((3..=3 + WATCHES).contains(&at_least(&server, "said", 3).await));
         server.pause();
         let start = Instant::now();

@@ -1,16 +1,16 @@
 //! Whoever reads what is sensitive is written down, before it is given.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use domain::{
     BirthChart, CachePolicy, Change, Context, Error, Id, InProcessCache, Include, NewSubscription, NewTag, Page, Rows,
     Sql, SqlDocuments, Store, Subscription, SubscriptionFilter, SubscriptionPatch, Tag, UnitOfWork, User, UserFilter,
     document::{DocumentStore, Documented, Fold},
-    within_context,
+    within, within_context,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use serde_json::{Value, json};
-use tests::{eventually, on_both};
+use tests::{Backend, TestDatabase, eventually, on_both, run::LIMIT};
 
 use crate::fixture::{instant, store, tag, user};
 
@@ -131,6 +131,77 @@ async fn read_in_every_way(store: &Store, outside: &DatabaseConnection) {
         assert_eq!(told(outside).await, []);
     })
     .await;
+}
+
+/// Reads payers by SQL that does not name where they are, each of which has to tell of it once.
+async fn read_round_about(database: &TestDatabase, ways: &[(&str, &'static str)]) {
+    let outside = database.connect().await;
+    let store = store(database).await;
+    subscribed(&store).await;
+    for (there, _) in ways {
+        outside.execute_unprepared(there).await.unwrap();
+    }
+    told(&outside).await;
+    within_context(who(), async {
+        for (there, sql) in ways {
+            let rows = store.query(Sql::new(sql)).await.unwrap();
+            assert_eq!(rows.column::<String>("payer").unwrap(), ["cus_1"], "{there}");
+            let mut told = told(&outside).await;
+            // What could read anything is told of all that is sensitive.
+            told.retain(|(entity, ..)| entity.starts_with("subscriptions:"));
+            assert_eq!(told, [entry("subscriptions:*".to_owned(), "stripe_customer_id")], "{there}");
+        }
+    })
+    .await;
+}
+
+#[test]
+fn what_postgres_reads_them_by_is_seen() {
+    tests::within(LIMIT, async {
+        let database = tests::database(Backend::Postgres).await.unwrap();
+        let ways = [
+            (
+                "CREATE FUNCTION any_payer() RETURNS text LANGUAGE sql AS 'SELECT stripe_customer_id FROM subscriptions'",
+                "SELECT any_payer() AS payer",
+            ),
+            (
+                "CREATE FUNCTION payer_of_pieces() RETURNS text LANGUAGE plpgsql AS $$ DECLARE found text; BEGIN \
+                 EXECUTE 'SELECT stripe_customer_id FROM sub' || 'scriptions' INTO found; RETURN found; END $$",
+                "SELECT payer_of_pieces() AS payer",
+            ),
+            (
+                "CREATE FUNCTION or_payer(text, text) RETURNS text LANGUAGE sql AS 'SELECT any_payer()'; \
+                 CREATE AGGREGATE last_payer (text) (SFUNC = or_payer, STYPE = text)",
+                "SELECT last_payer(name) AS payer FROM users",
+            ),
+            (
+                "CREATE TABLE payers (stripe_customer_id text); ALTER TABLE subscriptions INHERIT payers",
+                "SELECT stripe_customer_id AS payer FROM payers",
+            ),
+            (
+                "CREATE MATERIALIZED VIEW all_payers AS SELECT stripe_customer_id AS payer FROM payers",
+                "SELECT payer FROM all_payers",
+            ),
+            (
+                "SELECT 1",
+                "SELECT (xpath('//stripe_customer_id/text()', query_to_xml('SELECT * FROM sub' || 'scriptions', true, \
+                 false, '')))[1]::text AS payer",
+            ),
+        ];
+        read_round_about(&database, &ways).await;
+    });
+}
+
+#[test]
+fn what_sqlite_reads_them_by_is_seen() {
+    tests::within(LIMIT, async {
+        let database = tests::database(Backend::Sqlite).await.unwrap();
+        let ways = [(
+            "CREATE VIRTUAL TABLE payers USING fts5(stripe_customer_id, content = 'subscriptions')",
+            "SELECT stripe_customer_id AS payer FROM payers",
+        )];
+        read_round_about(&database, &ways).await;
+    });
 }
 
 on_both!(
@@ -300,6 +371,12 @@ on_both!(
             };
             store.write::<(), _, _>(panics).await.unwrap_err();
             assert_eq!(soon().await, [read()], "panicked");
+            let late = move |work: UnitOfWork| async move {
+                work.find(id).await?;
+                std::future::pending().await
+            };
+            within(Duration::from_millis(500), store.write::<(), _, _>(late)).await.unwrap_err();
+            assert_eq!(soon().await, [read()], "late");
             store.find(user.id).await.unwrap();
             assert_eq!(told(&outside).await, []);
         })

@@ -350,8 +350,10 @@ async fn examine_indexes(store: &'static str, documents: &dyn Documents, checks:
     // A server that cannot be asked was told of already.
     let activity = documents.index_activity(&collections()).await.unwrap_or_default();
     let unused = activity.iter().filter(|index| index.uses == 0);
-    let unused =
-        unused.map(|IndexActivity { collection, index, since, .. }| format!("{collection}.{index} (since {since})"));
+    let unused = unused.map(|IndexActivity { collection, index, since, .. }| {
+        let since = since.map(|since| format!(" (since {since})")).unwrap_or_default();
+        format!("{collection}.{index}{since}")
+    });
     let unused = unused.collect::<Vec<_>>();
     if !unused.is_empty() {
         checks.ok(store, "use of indexes", format!("never used: {}", unused.join(", ")));

@@ -43,7 +43,7 @@ pub async fn serve(config: &Config) -> Result<(), CommandError> {
 /// The service starts without its documents, which may be in another server; nobody has to be the first to wait for that.
 async fn meet_documents(documents: DocumentStore, config: Config) {
     let met = match (wiring::may_prepare_documents(&config), &config.migration.database_url) {
-        (false, _) => documents.port().ping().await.map_err(Into::into),
+        (false, _) => documents.ping().await,
         (true, None) => documents.prepare().await,
         (true, Some(_)) => return wiring::prepare_documents(&config.migrating()).await,
     };

@@ -2,14 +2,16 @@
 //!
 //! No database tells of reads. But a statement can read a table only by its name, or by that of a view, a function, a
 //! partition or a virtual table whose definition has that name in it, and so on. So a statement with any of these names in
-//! its text, be it in a comment, is taken for one that reads. It is looked through when it is first used.
+//! its text, be it in a comment, is taken for one that reads. So is one that could read whatever it is told to by a value,
+//! or by a text that it puts together: of all that is sensitive.
 //!
-//! Not seen is a name that is put together of pieces, a view that was made anew for other tables since the statement was
-//! first used, and who reads what was copied: of that, it is the copying that is told.
+//! A statement is looked through when it is first used, and again from time to time, because views may be made anew. Not
+//! seen is who reads what was copied: of that, it is the copying that is told.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement};
@@ -17,32 +19,74 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement};
 use super::reading::{Reading, Sensitive};
 use crate::{error::Result, fault, sql::Sql};
 
-/// What of PostgreSQL gives any table, by a name that is in no text: as XML, or as samples of its columns.
-const ANY_TABLE: [&str; 5] = ["_to_xml", "pg_stats", "pg_statistic", "dblink", "u&\""];
+/// What gives any table, by a name that need not be in the text: what runs SQL that it is given as a value, or puts together
+/// as `EXECUTE` of PL/pgSQL does, what gives samples of columns, and what reads files, pages and logs. There may be more to a
+/// name: `crosstab3`, `pg_stats_ext`.
+const ANY_TABLE: [&str; 22] = [
+    "connectby",
+    "crosstab",
+    "cursor_to_xml",
+    "database_to_xml",
+    "dblink",
+    "dbms_sql",
+    EXECUTE,
+    "get_raw_page",
+    "heap_page",
+    "pg_logical_slot",
+    "pg_read",
+    "pg_statistic",
+    "pg_stats",
+    "query_to_xml",
+    "schema_to_xml",
+    "sqlite_dbpage",
+    "sqlite_stat",
+    "table_to_xml",
+    "ts_rewrite",
+    "ts_stat",
+    "vacuum",
+    "xpath_table",
+];
+
+const EXECUTE: &str = "execute";
+
+/// How long what was found in a statement is taken for what is in it.
+const KNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// Where a text is, which stays there as long as the program runs, and how long it is.
 type Place = (usize, usize);
 
-/// What statements lead to.
+/// What statements lead to, as it was when they were looked through.
 #[derive(Debug, Default)]
-pub(crate) struct Leads(RwLock<HashMap<Place, Arc<[Sensitive]>>>);
+pub(crate) struct Leads(RwLock<HashMap<Place, Found>>);
+
+#[derive(Debug)]
+struct Found {
+    at: Instant,
+    what: Arc<[Sensitive]>,
+}
 
 impl Leads {
-    /// What a statement may read, if it was looked through before, or need not be.
+    /// What a statement may read, if it was looked through lately, or need not be.
     pub(crate) fn known(&self, sql: &Sql) -> Option<Vec<Reading>> {
         if sql.text().split(';').all(reads_nothing) {
             return Some(Vec::new());
         }
+        self.known_at(sql, Instant::now())
+    }
+
+    fn known_at(&self, sql: &Sql, now: Instant) -> Option<Vec<Reading>> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Some(known.get(&place(sql))?.iter().cloned().map(Sensitive::read_of_any).collect())
+        let Found { at, what } = known.get(&place(sql))?;
+        (now.duration_since(*at) < KNOWN_FOR).then(|| what.iter().cloned().map(Sensitive::read_of_any).collect())
     }
 
     /// Looks a statement through, for what leads to something sensitive in this database.
     pub(crate) async fn followed(&self, sql: &Sql, connection: &impl ConnectionTrait) -> Result<Vec<Reading>> {
+        let at = Instant::now();
         let definitions = definitions(connection).await.map_err(fault::unavailable)?;
         let found = Names::leading(Sensitive::all(), &definitions).in_text(sql.text());
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(place(sql), found.iter().cloned().collect());
+        known.insert(place(sql), Found { at, what: found.iter().cloned().collect() });
         Ok(found.into_iter().map(Sensitive::read_of_any).collect())
     }
 }
@@ -88,21 +132,29 @@ impl Names {
     /// What a text leads to.
     fn in_text(&self, text: &str) -> HashSet<Sensitive> {
         let text = text.to_lowercase();
-        if ANY_TABLE.iter().any(|name| text.contains(name)) {
+        let words = || text.split(|letter| !is_of_a_word(letter));
+        // In `U&"…"` each letter of a name may be written as a number.
+        if text.contains("u&\"") || words().any(gives_any_table) {
             return self.0.values().flatten().cloned().collect();
         }
-        let words = text.split(|letter| !is_of_a_word(letter)).filter_map(|word| self.0.get(word));
         // A name in quotes may have anything in it.
         let others = self.0.iter().filter(|(name, _)| !name.chars().all(is_of_a_word) && text.contains(*name));
-        words.chain(others.map(|(_, what)| what)).flatten().cloned().collect()
+        words().filter_map(|word| self.0.get(word)).chain(others.map(|(_, what)| what)).flatten().cloned().collect()
     }
 }
 
-fn is_of_a_word(letter: char) -> bool {
-    letter.is_alphanumeric() || matches!(letter, '_' | '$')
+fn gives_any_table(word: &str) -> bool {
+    let is_it = |name: &&str| word.strip_prefix(*name).is_some_and(|more| !more.starts_with(char::is_alphabetic));
+    ANY_TABLE.iter().any(is_it)
 }
 
-/// What reads tables under another name, and the text that says which. What is dropped meanwhile has none.
+/// A name may have `$` in it, too; but a body that is quoted as `$function$…$function$` may begin or end with a name.
+fn is_of_a_word(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
+
+/// What reads tables under another name, and the text that says which. What is dropped meanwhile has none. In a language that
+/// nobody here reads, anything may be put together.
 async fn definitions(connection: &impl ConnectionTrait) -> Result<Vec<(String, String)>, DbErr> {
     let backend = connection.get_database_backend();
     let sql = match backend {
@@ -121,13 +173,16 @@ async fn definitions(connection: &impl ConnectionTrait) -> Result<Vec<(String, S
              JOIN pg_proc ON pg_proc.oid = aggfnoid \
              WHERE pronamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema') \
              UNION ALL \
+             SELECT lanname::text, $1 FROM pg_language WHERE lanname NOT IN ('c', 'internal', 'plpgsql', 'sql') \
+             UNION ALL \
              SELECT related.name, related.definition FROM pg_inherits \
              JOIN pg_class child ON child.oid = inhrelid JOIN pg_class parent ON parent.oid = inhparent, \
              LATERAL (VALUES (child.relname::text, parent.relname::text), (parent.relname::text, child.relname::text)) \
              AS related (name, definition)"
         }
     };
-    let rows = connection.query_all_raw(Statement::from_string(backend, sql)).await?;
+    let values = (backend == DbBackend::Postgres).then(|| EXECUTE.into());
+    let rows = connection.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
     let read = |row: &QueryResult| Ok((row.try_get("", "name")?, row.try_get("", "definition")?));
     rows.iter().map(read).collect()
 }
@@ -155,12 +210,34 @@ mod tests {
             "SELECT * FROM [subscriptions]",
             "SELECT * FROM U&\"\\0073ubscriptions\"",
             "SELECT body FROM documents WHERE collection = $1",
+            "DO $$ BEGIN EXECUTE 'DELETE FROM sub' || 'scriptions'; END $$",
+            "SELECT * FROM crosstab2($1)",
+            "SELECT most_common_vals FROM pg_stats",
+            "VACUUM INTO 'copy'",
         ] {
             assert!(leads(sql), "{sql}");
         }
-        for sql in ["SELECT * FROM users", "SELECT * FROM old_subscriptions", "SELECT subscriptions_ FROM users", ""] {
+        for sql in [
+            "SELECT * FROM users",
+            "SELECT * FROM old_subscriptions",
+            "SELECT subscriptions_ FROM users",
+            "SELECT executed FROM users",
+            "",
+        ] {
             assert!(!leads(sql), "{sql}");
         }
+    }
+
+    #[test]
+    fn what_was_found_is_not_known_for_ever() {
+        let leads = Leads::default();
+        let sql = Sql::new("SELECT * FROM payers");
+        let at = Instant::now();
+        assert!(leads.known_at(&sql, at).is_none());
+        let what = Sensitive::all().map(|(_, what)| what).collect();
+        leads.0.write().unwrap().insert(place(&sql), Found { at, what });
+        assert!(!leads.known_at(&sql, at + KNOWN_FOR / 2).unwrap().is_empty());
+        assert!(leads.known_at(&sql, at + KNOWN_FOR).is_none());
     }
 
     #[test]
@@ -172,7 +249,9 @@ mod tests {
             ("round", "SELECT * FROM round"),
             ("other", "SELECT * FROM users"),
             ("Who pays?", "SELECT * FROM first"),
+            ("fourth", "CREATE FUNCTION fourth() LANGUAGE sql AS $function$SELECT plan FROM subscriptions$function$"),
         ]);
+        assert!(leads("SELECT fourth()"));
         assert!(leads("SELECT * FROM first") && leads("SELECT third()") && leads("SELECT * FROM \"who pays?\""));
         assert!(!leads("SELECT * FROM round, other"));
     }

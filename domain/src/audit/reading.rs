@@ -1,8 +1,7 @@
 //! Who reads what is sensitive: an entry of the audit trail, written before anything is given away.
 //!
 //! The database tells of changes by triggers; of reads there are none, so it is told here, where records and documents
-//! leave the store by their types, and where SQL of one's own names something that [leads](super::leads) to them. What is
-//! read by the port of the documents is not told.
+//! leave the store by their types, and where SQL of one's own names something that [leads](super::leads) to them.
 //!
 //! Within a unit of work it is a part of that. What is undone is told of again, because it was read all the same.
 

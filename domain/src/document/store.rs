@@ -207,9 +207,14 @@ impl DocumentStore {
         &self.store
     }
 
-    /// What keeps them.
-    pub fn port(&self) -> &Arc<dyn Documents> {
+    /// What keeps them, which tells nobody who reads what.
+    pub(crate) fn port(&self) -> &Arc<dyn Documents> {
         &self.documents
+    }
+
+    /// Asks whether they can be reached.
+    pub async fn ping(&self) -> Result<()> {
+        Ok(self.documents.ping().await?)
     }
 
     /// Makes what all collections need. See [`Documents::prepare`].

@@ -96,8 +96,8 @@ pub struct IndexActivity {
     pub index: String,
     /// How many operations have used it.
     pub uses: u64,
-    /// Since when they are counted.
-    pub since: Timestamp,
+    /// Since when they are counted; always, if nobody ever began anew.
+    pub since: Option<Timestamp>,
 }
 
 /// Something that is other than was declared.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tests::{Backend, TestApp, app::Launch, database};
 
 use super::*;
+use crate::studio;
 
 async fn health(app: &TestApp) -> (u16, Value) {
     let answer = app.client().get(app.url("/health")).send().await.unwrap();
@@ -184,7 +185,7 @@ fn everything_that_is_a_document_is_there() {
 }
 
 #[test]
-fn migrating_makes_the_indexes_and_the_doctor_lists_those_that_nobody_uses() {
+fn migrating_makes_the_indexes_and_the_doctor_and_the_studio_tell_of_those_that_nobody_uses() {
     within(LIMIT, async {
         let server = or_skip!(Mongo::private().await);
         let database = database(Backend::Sqlite).await.unwrap();
@@ -204,5 +205,11 @@ fn migrating_makes_the_indexes_and_the_doctor_lists_those_that_nobody_uses() {
         let unused = told.lines().find(|line| line.contains("never used: ")).unwrap_or_else(|| panic!("{told}"));
         assert!(unused.contains("birthCharts.user_id (since 2"), "{unused}");
         assert!(!unused.contains("birthCharts.birth_date"), "{unused}");
+        let mut studio = studio::studio(&[("DATABASE_URL", &database.url), ("MONGODB_URI", &uri)]).await;
+        let used = studio::told(&studio, "birthCharts", "birth_date").await.unwrap();
+        assert!(used.contains("<td class=\"number\">1</td>"), "{used}");
+        let unused = studio::told(&studio, "birthCharts", "user_id").await.unwrap();
+        assert!(unused.contains("never used"), "{unused}");
+        assert!(studio.stop().await.success());
     });
 }

@@ -137,7 +137,9 @@ pub(super) async fn activity(
             collection: collection.name().to_owned(),
             index: index.to_owned(),
             uses: u64::try_from(accesses.get_i64("ops").ok()?).ok()?,
-            since: Instant::<Utc>::from(accesses.get_datetime("since").ok()?.to_system_time()).fixed_offset().into(),
+            since: Some(
+                Instant::<Utc>::from(accesses.get_datetime("since").ok()?.to_system_time()).fixed_offset().into(),
+            ),
         })
     };
     Ok(found.into_iter().filter_map(read).filter(|activity| activity.index != OF_IDS).collect())

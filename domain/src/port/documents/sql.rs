@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 
 use self::narrow::{Columns, Conditions, Narrowed};
-use super::{Difference, Documents, DocumentsError, Taken, Write};
+use super::{Difference, Documents, DocumentsError, IndexActivity, Taken, Write};
 use crate::{
     document::{Collection, Document, Filter, ID, IndexUse, Owned, Pipeline, Query, SortKey, Stage, Update, time_text},
     error::{Error, Result, Unavailable},
@@ -125,6 +125,14 @@ impl Documents for SqlDocuments {
             differences.extend(index::differences(collection, &wanted, present));
         }
         Ok(differences)
+    }
+
+    async fn index_activity(&self, collections: &[&Collection]) -> Result<Vec<IndexActivity>, DocumentsError> {
+        let mut activity = Vec::new();
+        for collection in collections {
+            activity.extend(index::activity(self.store.reader(), collection).await?);
+        }
+        Ok(activity)
     }
 
     async fn insert(

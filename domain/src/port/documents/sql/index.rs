@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use chrono::{DateTime, FixedOffset};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 
 use super::narrow::Columns;
 use crate::{
     document::{Collection, Direction, FieldPath, Index, IndexUse, Kind, WORDS, is_name},
     error::Result,
     fault,
-    port::documents::{Deviation, Difference, DocumentsError},
+    port::documents::{Deviation, Difference, DocumentsError, IndexActivity},
     session::Session,
+    value::Timestamp,
 };
 
 /// How long a name may be: PostgreSQL cuts off what is longer.
@@ -141,7 +143,36 @@ pub(super) async fn present<C: ConnectionTrait>(
     };
     let statement = Statement::from_sql_and_values(backend, sql, [prefix(collection).into()]);
     let rows = connection.query_all_raw(statement).await.map_err(fault::unavailable)?;
-    let read = |row: &sea_orm::QueryResult| Ok((row.try_get("", "name")?, row.try_get("", "made_by")?));
+    let read = |row: &QueryResult| Ok((row.try_get("", "name")?, row.try_get("", "made_by")?));
+    rows.iter().map(read).collect::<Result<_, sea_orm::DbErr>>().map_err(fault::unavailable)
+}
+
+/// How often its indexes were used. SQLite does not count that.
+pub(super) async fn activity<C: ConnectionTrait>(
+    connection: &C,
+    collection: &Collection,
+) -> Result<Vec<IndexActivity>> {
+    let backend = connection.get_database_backend();
+    if backend == DbBackend::Sqlite {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT indexrelname::text AS name, idx_scan AS uses, \
+               (SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()) AS since \
+               FROM pg_stat_user_indexes WHERE relid = 'documents'::regclass AND starts_with(indexrelname::text, $1) \
+               ORDER BY indexrelname";
+    let prefix = prefix(collection);
+    let statement = Statement::from_sql_and_values(backend, sql, [prefix.as_str().into()]);
+    let read = |row: &QueryResult| {
+        let (name, since): (String, Option<DateTime<FixedOffset>>) =
+            (row.try_get("", "name")?, row.try_get("", "since")?);
+        Ok(IndexActivity {
+            collection: collection.name().to_owned(),
+            index: name.strip_prefix(&prefix).unwrap_or(&name).to_owned(),
+            uses: row.try_get::<i64>("", "uses")?.unsigned_abs(),
+            since: since.map(Timestamp::from),
+        })
+    };
+    let rows = connection.query_all_raw(statement).await.map_err(fault::unavailable)?;
     rows.iter().map(read).collect::<Result<_, sea_orm::DbErr>>().map_err(fault::unavailable)
 }
 
