@@ -345,6 +345,10 @@ on_both!(
             work.find(id).await.unwrap();
             work.rollback().await.unwrap();
             once("rolled back").await;
+            let work = store.begin().await.unwrap();
+            work.find(id).await.unwrap();
+            within(Duration::ZERO, work.rollback()).await.unwrap();
+            once("rolled back when it was late").await;
             let in_a_part = move |work: UnitOfWork| async move {
                 let part = async |part: UnitOfWork| {
                     part.find(id).await?;
