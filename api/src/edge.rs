@@ -108,7 +108,7 @@ async fn attended(app: &App, request: Request, answer: impl AsyncFnOnce(Request)
         method: Some(method.to_string()),
     });
 
-    let attending = async {
+    within_context(Arc::clone(&context), async {
         let answer = AssertUnwindSafe(answer(request)).catch_unwind().await;
         let mut response = answer.unwrap_or_else(|_| {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong here").into_response()
@@ -138,8 +138,8 @@ async fn attended(app: &App, request: Request, answer: impl AsyncFnOnce(Request)
             None => tracing::info!(method, path, status, code, elapsed_ms, "answered"),
         }
         response
-    };
-    within_context(Arc::clone(&context), attending).await
+    })
+    .await
 }
 
 /// A cause and its causes, for the log.
@@ -175,8 +175,8 @@ async fn limited(app: &App, request: Request, answer: impl AsyncFnOnce(Request) 
     // The data is given up a little earlier, so that what it says of it can still be told.
     let margin = (limits.request_timeout / 10).min(Duration::from_secs(1));
     let is_safe = request.method().is_safe();
-    let answering = domain::within(limits.request_timeout - margin, answer(request));
-    let late = match timeout(limits.request_timeout, answering).await {
+    let limit = limits.request_timeout;
+    let late = match timeout(limit, domain::within(limit - margin, answer(request))).await {
         Ok(response) => return response,
         Err(_) if is_safe => Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "answering took too long"),
         Err(_) => {
@@ -197,7 +197,7 @@ fn refused(problem: Problem) -> Response {
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let usable = |id: &&str| !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_graphic());
-    given.filter(usable).map_or_else(|| format!("{:032x}", rand::random::<u128>()), str::to_owned)
+    given.filter(usable).map_or_else(|| hex::encode(rand::random::<[u8; 16]>()), str::to_owned)
 }
 
 fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {

@@ -241,7 +241,7 @@ impl Coherence {
         };
         // In a task of its own: when the one who began it goes away, it is still what the others wait for, and the token
         // that it holds is used.
-        self.flights.join(wanted.slot.key, |waited| uncancelled(load(waited))).await
+        Box::pin(self.flights.join(wanted.slot.key, |waited| uncancelled(load(waited)))).await
     }
 
     /// The values of several slots, looked up together. `load` reads those that are not kept, given by their places.

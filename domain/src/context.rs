@@ -35,8 +35,9 @@ pub struct Context {
 /// domain::within_context(context, store.delete(id, 1)).await
 /// # }
 /// ```
-pub async fn within_context<T>(context: impl Into<Arc<Context>>, doing: impl Future<Output = T>) -> T {
-    CONTEXT.scope(Some(context.into()), doing).await
+// An async function would hold what it is given twice, and so would each around it: it would be copied for every request.
+pub fn within_context<T>(context: impl Into<Arc<Context>>, doing: impl Future<Output = T>) -> impl Future<Output = T> {
+    CONTEXT.scope(Some(context.into()), doing)
 }
 
 /// The context of what is being done, if there is one.
@@ -45,8 +46,8 @@ pub fn current_context() -> Option<Arc<Context>> {
 }
 
 /// Goes on with it in another task, which knows nothing of this one.
-pub(crate) async fn inherited<T>(context: Option<Arc<Context>>, doing: impl Future<Output = T>) -> T {
-    CONTEXT.scope(context, doing).await
+pub(crate) fn inherited<T>(context: Option<Arc<Context>>, doing: impl Future<Output = T>) -> impl Future<Output = T> {
+    CONTEXT.scope(context, doing)
 }
 
 impl Context {

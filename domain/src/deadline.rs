@@ -30,7 +30,7 @@ pub enum Deadline {
 }
 
 /// Does something that has to be done within a time: reads and units of work in it end before, and give up what cannot
-/// be done any more. A limit within another can only be sooner.
+/// be done any more. A limit within another can only be sooner. The time begins with the call.
 ///
 /// ```no_run
 /// # async fn example(store: domain::Store, id: domain::UserId) -> domain::Result<()> {
@@ -40,9 +40,10 @@ pub enum Deadline {
 /// # Ok(())
 /// # }
 /// ```
-pub async fn within<T>(limit: Duration, doing: impl Future<Output = T>) -> T {
+// None of these is an async function: see `within_context`.
+pub fn within<T>(limit: Duration, doing: impl Future<Output = T>) -> impl Future<Output = T> {
     let until = Instant::now() + limit;
-    REQUEST.scope(Some(request().map_or(until, |outer| outer.min(until))), doing).await
+    REQUEST.scope(Some(request().map_or(until, |outer| outer.min(until))), doing)
 }
 
 /// When the request that is being worked on has to be done.
@@ -51,13 +52,13 @@ pub(crate) fn request() -> Option<Instant> {
 }
 
 /// Goes on with it in another task, which knows nothing of this one.
-pub(crate) async fn inherited<T>(until: Option<Instant>, doing: impl Future<Output = T>) -> T {
-    REQUEST.scope(until, doing).await
+pub(crate) fn inherited<T>(until: Option<Instant>, doing: impl Future<Output = T>) -> impl Future<Output = T> {
+    REQUEST.scope(until, doing)
 }
 
 /// Does something that has to come to its end even if the request is late.
-pub(crate) async fn unlimited<T>(doing: impl Future<Output = T>) -> T {
-    REQUEST.scope(None, doing).await
+pub(crate) fn unlimited<T>(doing: impl Future<Output = T>) -> impl Future<Output = T> {
+    REQUEST.scope(None, doing)
 }
 
 /// What is left of a limit, given that of the request.
@@ -72,8 +73,8 @@ pub(crate) fn at_most(limit: Duration) -> Instant {
 pub(crate) async fn uncancelled<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
-    let work = context::inherited(context::current_context(), inherited(request(), work));
-    match tokio::spawn(tracing::Instrument::in_current_span(work)).await {
+    let work = tracing::Instrument::in_current_span(inherited(request(), work));
+    match tokio::spawn(context::inherited(context::current_context(), work)).await {
         Ok(result) => result,
         Err(panicked) => Err(Error::internal("the work panicked and was undone", panicked)),
     }

@@ -108,7 +108,7 @@ impl Pool {
         let admission = shared.shelf.breaker().admit()?;
         let live = match (shared.shelf.take(), &admission) {
             (Some((live, idle)), Admission::Granted) if idle < TRUSTED_IDLE => live,
-            (Some((mut live, _)), _) => match timeout_at(until, live.connection.ping()).await {
+            (Some((mut live, _)), _) => match timeout_at(until, Box::pin(live.connection.ping())).await {
                 Ok(Ok(())) => live,
                 // Then the others are no better.
                 _ => {
@@ -199,7 +199,8 @@ impl Shared {
     async fn connect(&self, until: Instant) -> Result<Live> {
         let until = until.min(Instant::now() + self.limits.connect_timeout);
         let counted = self.shelf.count();
-        let connected = match timeout_at(until, self.connector.connect()).await {
+        // Apart: it is rare, and would make every statement's future several times as large.
+        let connected = match timeout_at(until, Box::pin(self.connector.connect())).await {
             Ok(connected) => connected.map_err(fault::at_connect),
             Err(elapsed) => Err(Error::unavailable(Unavailable::Timeout(Deadline::Connect), elapsed)),
         };

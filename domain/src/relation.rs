@@ -401,9 +401,6 @@ pub(crate) async fn with_related<R: Record>(
     records: Vec<Wire<R>>,
     includes: &[Include],
 ) -> Result<Vec<View<R>>> {
-    if includes.is_empty() {
-        return Ok(records.into_iter().map(View::from).collect());
-    }
     let roots = records.iter().map(|record| record.raw.clone()).collect::<Vec<_>>();
     let mut branches = includes.iter().map(|include| Branch::of(include, roots.clone())).collect::<Vec<_>>();
     let mut level = 0..branches.len();

@@ -317,7 +317,10 @@ impl Store {
 
     /// Reads what is to be included with the records: one statement for each relation, however many records there are.
     pub async fn with_related<R: Record>(&self, records: Vec<Wire<R>>, includes: &[Include]) -> Result<Vec<View<R>>> {
-        relation::with_related(self, records, includes).await
+        match includes {
+            [] => Ok(records.into_iter().map(View::from).collect()),
+            includes => Box::pin(relation::with_related(self, records, includes)).await,
+        }
     }
 
     /// Makes one record, in a unit of work of its own. See [`UnitOfWork::insert`].

@@ -285,8 +285,8 @@ impl UnitOfWork {
     }
 
     /// Does what belongs to it, so that it is [there](Self::present).
-    pub(crate) async fn within<T>(&self, work: impl Future<Output = T>) -> T {
-        PRESENT.scope(self.downgrade(), work).await
+    pub(crate) fn within<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = T> {
+        PRESENT.scope(self.downgrade(), work)
     }
 
     /// The one that this is done within, if it is one of the store with this outbox; by the handle that its transaction

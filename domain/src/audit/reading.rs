@@ -115,10 +115,14 @@ impl Store {
         if readings.is_empty() {
             return Ok(());
         }
-        match UnitOfWork::present(self.outbox()) {
-            Some(work) => work.tell(readings).await,
-            None => self.tell_alone(readings).await,
-        }
+        // Apart: nearly always nothing is sensitive.
+        Box::pin(async {
+            match UnitOfWork::present(self.outbox()) {
+                Some(work) => work.tell(readings).await,
+                None => self.tell_alone(readings).await,
+            }
+        })
+        .await
     }
 
     /// The same, in a transaction of its own.
