@@ -1,6 +1,6 @@
 //! Pages about the data, for who sits at the machine that serves them. They only show, and hold nothing that runs.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -12,7 +12,7 @@ use axum::{
 };
 use domain::{
     Documents, DocumentsError, IndexActivity,
-    document::{Collection, Direction, Index, IndexUse, collections},
+    document::{Direction, Index, IndexUse, collections},
 };
 use maud::{DOCTYPE, Markup, html};
 
@@ -93,22 +93,25 @@ fn page(content: &Markup) -> Html<String> {
 
 fn table(mut activity: Vec<IndexActivity>) -> Markup {
     // Who looks for what to drop looks from the top.
-    activity.sort_by_cached_key(|index| (Reverse(index.uses == 0), index.collection.clone(), index.index.clone()));
+    activity.sort_by_cached_key(|index| (!index.is_unused(), index.collection.clone(), index.index.clone()));
     html! {
         @if activity.is_empty() {
             p { "There are none, or what keeps the documents does not count how often they are used. SQLite does not." }
         } @else {
-            p { "Each one is changed with every document that is written: one that nobody uses only costs." }
+            p {
+                "What was looked up in each. All are changed with every document that is written: one in which nothing ever is "
+                "looked up only costs, unless it keeps documents unique or has them expire."
+            }
             table {
                 thead { tr { th { "Collection" } th { "Index" } th { "On" } th.number { "Uses" } th { "Counted since" } } }
                 tbody {
-                    @for IndexActivity { collection, index, uses, since } in &activity {
-                        tr.unused[*uses == 0] {
-                            td { (collection) }
-                            td { (index) }
-                            td { (on(collection, index)) }
-                            td.number { @if *uses == 0 { "never used" } @else { (uses) } }
-                            td { @if let Some(since) = since { (since) } @else { "it is there" } }
+                    @for index in &activity {
+                        tr.unused[index.is_unused()] {
+                            td { (index.collection) }
+                            td { (index.index) }
+                            td { (index.declared().map_or_else(|| "what nobody declares".to_owned(), described)) }
+                            td.number { @if index.is_unused() { "never used" } @else { (index.uses) } }
+                            td { @if let Some(since) = &index.since { (since) " at the earliest" } @else { "not known" } }
                         }
                     }
                 }
@@ -121,13 +124,7 @@ fn unavailable(error: &DocumentsError) -> Markup {
     html! { p { "The documents cannot be asked: " (error) ". " code { "seabed doctor" } " says more." } }
 }
 
-/// What an index is on, as it is declared.
-fn on(collection: &str, index: &str) -> String {
-    let declared = collections().into_iter().find(|declared| declared.name() == collection);
-    let declared = declared.map(Collection::indexes).unwrap_or_default().iter().find(|declared| declared.name == index);
-    declared.map_or_else(|| "what nobody declares".to_owned(), described)
-}
-
+/// What an index is on.
 fn described(index: &Index) -> String {
     match &index.is {
         IndexUse::Fields { keys, is_unique } => {
@@ -143,6 +140,9 @@ fn described(index: &Index) -> String {
             format!("the words of {fields}")
         }
         IndexUse::Geo { field } => format!("the place of {}", field.path),
-        IndexUse::Ttl { field, after } => format!("{}: gone after {} hours", field.path, after.as_secs() / 3_600),
+        IndexUse::Ttl { field, after } => match after.as_secs() {
+            seconds @ ..7_200 => format!("{}: gone after {seconds} seconds", field.path),
+            seconds => format!("{}: gone after {} hours", field.path, seconds / 3_600),
+        },
     }
 }

@@ -1,7 +1,8 @@
 //! Until when something has to be done.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, task, time::Duration};
 
+use futures_util::{FutureExt, future};
 use tokio::time::Instant;
 
 use crate::{
@@ -30,7 +31,7 @@ pub enum Deadline {
 }
 
 /// Does something that has to be done within a time: reads and units of work in it end before, and give up what cannot
-/// be done any more. A limit within another can only be sooner. The time begins with the call.
+/// be done any more. A limit within another can only be sooner.
 ///
 /// ```no_run
 /// # async fn example(store: domain::Store, id: domain::UserId) -> domain::Result<()> {
@@ -42,8 +43,12 @@ pub enum Deadline {
 /// ```
 // None of these is an async function: see `within_context`.
 pub fn within<T>(limit: Duration, doing: impl Future<Output = T>) -> impl Future<Output = T> {
-    let until = Instant::now() + limit;
-    REQUEST.scope(Some(request().map_or(until, |outer| outer.min(until))), doing)
+    // When it begins, and not when it is made: then it is not yet within another.
+    let begin = move |_: &mut task::Context<'_>| {
+        let until = Instant::now() + limit;
+        REQUEST.scope(Some(request().map_or(until, |outer| outer.min(until))), doing)
+    };
+    future::lazy(begin).flatten()
 }
 
 /// When the request that is being worked on has to be done.

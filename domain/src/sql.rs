@@ -1,8 +1,13 @@
 //! SQL of your own, with bound parameters: for what the typed calls cannot say.
 
+pub(crate) mod words;
+
+use std::sync::Arc;
+
 use sea_orm::{ConnectionTrait, JsonValue, QueryResult, Statement, TryGetable, Value};
 use uuid::Uuid;
 
+use self::words::words;
 use crate::{
     error::{Error, Result},
     fault,
@@ -46,16 +51,17 @@ impl Sql {
         self.text
     }
 
+    /// Whether it changes something itself. A function that it calls may do so all the same.
+    pub(crate) fn is_written(&self) -> bool {
+        is_written(self.text)
+    }
+
     /// The statement, for a database.
     ///
     /// # Errors
-    /// [`Error::Internal`] if it would change the state of the connection, which others use after this.
+    /// Those of [`check`].
     fn statement(self, connection: &impl ConnectionTrait) -> Result<Statement> {
-        if self.text.split(';').any(outlasts_the_statement) {
-            let cause = sea_orm::DbErr::Custom(self.text.to_owned());
-            let context = "a statement of one's own must not begin or end a transaction, nor set anything but locally";
-            return Err(Error::internal(context, cause));
-        }
+        check(self.text)?;
         Ok(Statement::from_sql_and_values(connection.get_database_backend(), self.text, self.parameters))
     }
 
@@ -72,33 +78,84 @@ impl Sql {
     }
 }
 
-/// Whether a connection would not be the same after it. Units of work have `savepoint`, `lock` and
+/// Refuses what must not be run. Units of work have `savepoint`, `lock`, `record` and
 /// [`WriteOptions`](crate::WriteOptions) for what is meant by such statements.
-fn outlasts_the_statement(sql: &str) -> bool {
-    let mut words = sql.split_whitespace().map(str::to_ascii_uppercase);
-    match (words.next().as_deref(), words.next().as_deref()) {
-        (Some("SET"), Some("LOCAL" | "TRANSACTION" | "CONSTRAINTS")) => false,
-        (Some(first), _) => [
-            "ABORT",
-            "BEGIN",
-            "COMMIT",
-            "DEALLOCATE",
-            "DISCARD",
-            "END",
-            "EXECUTE",
-            "LISTEN",
-            "PREPARE",
-            "RELEASE",
-            "RESET",
-            "ROLLBACK",
-            "SAVEPOINT",
-            "SET",
-            "START",
-        ]
-        .contains(&first),
-        (None, _) => false,
+///
+/// # Errors
+/// [`Error::Internal`] if it would change the state of the connection, which others use after this; [`Error::Forbidden`] if
+/// it would change what tells who did what.
+fn check(text: &str) -> Result<()> {
+    let cause = || sea_orm::DbErr::Custom(text.to_owned());
+    if outlasts_the_statement(text) {
+        let context = "a statement of one's own must not begin or end a transaction, nor leave anything behind: no setting but \
+                       by SET LOCAL, nothing prepared, attached or temporary";
+        return Err(Error::internal(context, cause()));
     }
+    if forges(text) { Err(Error::Forbidden(Arc::new(cause()))) } else { Ok(()) }
 }
+
+/// Whether a connection would not be the same after it.
+fn outlasts_the_statement(text: &str) -> bool {
+    let mut words = words(text).peekable();
+    let mut creates = false;
+    while let Some(word) = words.next() {
+        let mut next_is = |of: &[&str]| words.peek().is_some_and(|next| !next.is_first && next.is_of(of));
+        let outlasts = match word.is_first {
+            true if word.is("SET") => !next_is(&["CONSTRAINTS", "LOCAL", "TRANSACTION"]),
+            true => word.is_of(&OUTLASTING),
+            false if word.is_of(&["TEMP", "TEMPORARY"]) => creates,
+            false if word.is("INTO") => next_is(&["TEMP", "TEMPORARY"]),
+            false => word.is_of(&["PG_TEMP", "SET_CONFIG"]),
+        };
+        if outlasts {
+            return true;
+        }
+        if word.is_first {
+            creates = word.is("CREATE");
+        }
+    }
+    false
+}
+
+/// Whether it would say that somebody else does something, or change what waits to be told.
+fn forges(text: &str) -> bool {
+    let is_context =
+        words(text).any(|word| word.is_first && word.is("SET")) && words(text).any(|word| word.is("SEABED"));
+    let mut names = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    is_context || is_written(text) && names.any(|name| TOLD_IN.iter().any(|table| name.eq_ignore_ascii_case(table)))
+}
+
+fn is_written(text: &str) -> bool {
+    words(text).any(|word| word.is_of(&WRITING))
+}
+
+/// Where it waits: triggers, `record` and the relay write there.
+const TOLD_IN: [&str; 3] = ["audit_head", "cache_outbox", "outbox"];
+
+/// What a statement begins with after which a connection would not be the same.
+const OUTLASTING: [&str; 18] = [
+    "ABORT",
+    "ATTACH",
+    "BEGIN",
+    "COMMIT",
+    "DEALLOCATE",
+    "DETACH",
+    "DISCARD",
+    "END",
+    "EXECUTE",
+    "LISTEN",
+    "LOAD",
+    "PRAGMA",
+    "PREPARE",
+    "RELEASE",
+    "RESET",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "START",
+];
+
+/// What is in a statement that changes something.
+const WRITING: [&str; 8] = ["ALTER", "DELETE", "DROP", "INSERT", "MERGE", "REPLACE", "TRUNCATE", "UPDATE"];
 
 /// What can be bound to a parameter.
 pub trait Parameter {
@@ -199,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_connection_would_remember_is_told_from_what_it_forgets() {
+    fn what_a_connection_would_remember_is_refused() {
         for sql in [
             "COMMIT",
             " begin immediate",
@@ -208,13 +265,38 @@ mod tests {
             "PREPARE TRANSACTION 'a'",
             "SELECT 1; execute payers",
             "DEALLOCATE ALL",
+            "/**/ROLLBACK",
+            "SELECT 1 -- ;\n; END",
+            "PRAGMA recursive_triggers = OFF",
+            "ATTACH 'file' AS other",
+            "CREATE OR REPLACE TEMP VIEW v AS SELECT 1",
+            "SELECT * INTO TEMPORARY t FROM users",
+            "SELECT set_config('x.y', 'z', false)",
+            "SET LOCAL seabed.context = '{}'",
+            "DELETE FROM \"outbox\"",
+            "WITH gone AS (DELETE FROM outbox RETURNING *) SELECT 1",
         ] {
-            assert!(outlasts_the_statement(sql), "{sql}");
+            assert!(check(sql).is_err(), "{sql}");
         }
-        for sql in
-            ["SELECT 1", "SET LOCAL lock_timeout = 5", "UPDATE users SET name = $1", "", "SET CONSTRAINTS ALL DEFERRED"]
-        {
-            assert!(!outlasts_the_statement(sql), "{sql}");
+        for sql in [
+            "SELECT 1",
+            "SET LOCAL lock_timeout = 5",
+            "UPDATE users SET name = $1",
+            "",
+            "SET CONSTRAINTS ALL DEFERRED",
+            "SELECT 'a; BEGIN', temp, \"begin\" FROM outbox",
+            "/* begin */ SELECT 1",
+            "CREATE TABLE t (a int)",
+        ] {
+            assert!(check(sql).is_ok(), "{sql}: {:?}", check(sql));
         }
+    }
+
+    #[test]
+    fn what_changes_something_is_told_from_what_reads() {
+        let is_written = |sql| Sql::new(sql).is_written();
+        assert!(is_written("WITH new AS (INSERT INTO a VALUES (1) RETURNING *) SELECT * FROM new"));
+        assert!(is_written("update users set name = 'x' returning id"));
+        assert!(!is_written("SELECT 'update' AS \"delete\" FROM users /* insert */"));
     }
 }

@@ -350,9 +350,17 @@ impl Store {
     }
 
     /// Runs a query of your own, outside of any transaction. Unlike other reads it is not sent again when the connection
-    /// breaks, because it may be more than a read. If it reads what is sensitive, that is written down first: on SQLite
-    /// it would wait for a unit of work that you [began](Self::begin) by hand, which has a `query` of its own.
+    /// breaks, because it may be more than a read: one that says itself that it changes something is done in a unit of
+    /// work, so that it is known who did it. If it reads what is sensitive, that is written down first: on SQLite it would
+    /// wait for a unit of work that you [began](Self::begin) by hand, which has a `query` of its own.
     pub async fn query(&self, sql: Sql) -> Result<Rows> {
+        if sql.is_written() {
+            let change = move |work: UnitOfWork| {
+                let sql = sql.clone();
+                async move { work.query(sql).await }
+            };
+            return self.write(change).await;
+        }
         self.tell_of(&sql).await?;
         sql.query(&self.reader().acquire().await?).await
     }

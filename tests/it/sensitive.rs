@@ -183,6 +183,37 @@ fn what_postgres_reads_them_by_is_seen() {
                 "SELECT payer FROM all_payers",
             ),
             (
+                "CREATE OPERATOR ~~> (FUNCTION = or_payer, LEFTARG = text, RIGHTARG = text)",
+                "SELECT 'a'::text ~~> 'b'::text AS payer",
+            ),
+            (
+                "CREATE TYPE sealed AS (n bigint); \
+                 CREATE FUNCTION opened(sealed) RETURNS text LANGUAGE sql AS 'SELECT any_payer()'; \
+                 CREATE CAST (sealed AS text) WITH FUNCTION opened(sealed)",
+                "SELECT ROW(1)::sealed::text AS payer",
+            ),
+            (
+                "CREATE TABLE defaulted (n bigint, payer text DEFAULT any_payer())",
+                "INSERT INTO defaulted (n) VALUES (1) RETURNING payer",
+            ),
+            (
+                "CREATE FUNCTION filled() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN NEW.payer = any_payer(); RETURN NEW; END $$; \
+                 CREATE TABLE triggered (n bigint, payer text); \
+                 CREATE TRIGGER fill BEFORE INSERT ON triggered FOR EACH ROW EXECUTE FUNCTION filled()",
+                "INSERT INTO triggered (n) VALUES (1) RETURNING payer",
+            ),
+            (
+                "CREATE TABLE ruled (payer text); CREATE TABLE kept (payer text); \
+                 CREATE RULE asked AS ON INSERT TO ruled DO INSTEAD \
+                 INSERT INTO kept VALUES (any_payer()) RETURNING payer",
+                "INSERT INTO ruled VALUES ('nobody') RETURNING payer",
+            ),
+            (
+                "CREATE VIEW payers_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx AS SELECT stripe_customer_id AS payer FROM subscriptions",
+                "SELECT payer FROM payers_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+            ),
+            (
                 "SELECT 1",
                 "SELECT (xpath('//stripe_customer_id/text()', query_to_xml('SELECT * FROM sub' || 'scriptions', true, \
                  false, '')))[1]::text AS payer",

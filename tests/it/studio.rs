@@ -23,6 +23,9 @@ pub(crate) async fn told(studio: &TestApp, collection: &str, index: &str) -> Opt
 fn postgres_says_how_often_indexes_are_used() {
     within(LIMIT, async {
         let database = database(Backend::Postgres).await.unwrap();
+        // The service makes indexes while it serves already.
+        let migrated = Launch::default().database(&database).run(&["migrate", "up"]).await;
+        assert_eq!(migrated.code(), Some(0), "{migrated:?}");
         let mut app = TestApp::start(&database).await;
         let outside = database.connect().await;
         // Of few it reads one after the other.

@@ -349,7 +349,7 @@ async fn examine_indexes(store: &'static str, documents: &dyn Documents, checks:
     }
     // A server that cannot be asked was told of already.
     let activity = documents.index_activity(&collections()).await.unwrap_or_default();
-    let unused = activity.iter().filter(|index| index.uses == 0);
+    let unused = activity.iter().filter(|index| index.is_unused());
     let unused = unused.map(|IndexActivity { collection, index, since, .. }| {
         let since = since.map(|since| format!(" (since {since})")).unwrap_or_default();
         format!("{collection}.{index}{since}")

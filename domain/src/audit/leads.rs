@@ -17,40 +17,61 @@ use std::{
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement};
 
 use super::reading::{Reading, Sensitive};
-use crate::{error::Result, fault, sql::Sql};
+use crate::{
+    error::Result,
+    fault,
+    sql::{Sql, words::words},
+};
 
 /// What gives any table, by a name that need not be in the text: what runs SQL that it is given as a value, or puts together
-/// as `EXECUTE` of PL/pgSQL does, what gives samples of columns, and what reads files, pages and logs. There may be more to a
-/// name: `crosstab3`, `pg_stats_ext`.
-const ANY_TABLE: [&str; 22] = [
+/// as `EXECUTE` of PL/pgSQL does, and what reads files and pages.
+const ANY_TABLE: [&str; 12] = [
     "connectby",
-    "crosstab",
-    "cursor_to_xml",
-    "database_to_xml",
-    "dblink",
     "dbms_sql",
     EXECUTE,
     "get_raw_page",
-    "heap_page",
-    "pg_logical_slot",
-    "pg_read",
-    "pg_statistic",
-    "pg_stats",
-    "query_to_xml",
-    "schema_to_xml",
+    "lo_import",
+    "pg_read_binary_file",
+    "pg_read_file",
     "sqlite_dbpage",
-    "sqlite_stat",
-    "table_to_xml",
     "ts_rewrite",
     "ts_stat",
     "vacuum",
     "xpath_table",
 ];
 
+/// How the names begin of more of them: also what gives samples of columns, and what reads logs.
+const ANY_TABLE_FAMILIES: [&str; 15] = [
+    "bt_page",
+    "crosstab",
+    "cursor_to_xml",
+    "database_to_xml",
+    "dblink",
+    "heap_page",
+    "pg_get_wal",
+    "pg_logical_slot",
+    "pg_statistic",
+    "pg_stats",
+    "pg_toast",
+    "query_to_xml",
+    "schema_to_xml",
+    "sqlite_stat",
+    "table_to_xml",
+];
+
 const EXECUTE: &str = "execute";
+
+/// What follows `DO` that is no text to be run.
+const DONE: [&str; 4] = ["also", "instead", "nothing", "update"];
+
+/// How many bytes a name has at most: `NAMEDATALEN` of PostgreSQL, without its end.
+const MAX_NAME: usize = 63;
 
 /// How long what was found in a statement is taken for what is in it.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
+
+/// The first id that PostgreSQL gives to what is not its own: `FirstNormalObjectId`.
+const FIRST_OF_OURS: i64 = 16_384;
 
 /// Where a text is, which stays there as long as the program runs, and how long it is.
 type Place = (usize, usize);
@@ -68,7 +89,7 @@ struct Found {
 impl Leads {
     /// What a statement may read, if it was looked through lately, or need not be.
     pub(crate) fn known(&self, sql: &Sql) -> Option<Vec<Reading>> {
-        if sql.text().split(';').all(reads_nothing) {
+        if reads_nothing(sql.text()) {
             return Some(Vec::new());
         }
         self.known_at(sql, Instant::now())
@@ -91,10 +112,9 @@ impl Leads {
     }
 }
 
-/// Whether it is one of the statements that may have to be the first of a transaction, before anything is looked up.
-fn reads_nothing(statement: &str) -> bool {
-    let first = statement.split_whitespace().next().unwrap_or_default();
-    ["", "LOCK", "SET"].iter().any(|word| word.eq_ignore_ascii_case(first))
+/// Whether all it does is what may have to be the first of a transaction, before anything is looked up.
+fn reads_nothing(text: &str) -> bool {
+    words(text).filter(|word| word.is_first).all(|word| word.is_of(&["LOCK", "SET"]))
 }
 
 fn place(sql: &Sql) -> Place {
@@ -132,20 +152,31 @@ impl Names {
     /// What a text leads to.
     fn in_text(&self, text: &str) -> HashSet<Sensitive> {
         let text = text.to_lowercase();
-        let words = || text.split(|letter| !is_of_a_word(letter));
+        let words = || text.split(|letter| !is_of_a_word(letter)).filter(|word| !word.is_empty());
+        // What `DO` does is in a string, which may be written in many ways. `ON CONFLICT DO` and rules say what they do.
+        let does = words().zip(words().skip(1)).any(|pair| pair.0 == "do" && !DONE.contains(&pair.1));
         // In `U&"…"` each letter of a name may be written as a number.
-        if text.contains("u&\"") || words().any(gives_any_table) {
+        if does || text.contains("u&\"") || words().any(gives_any_table) {
             return self.0.values().flatten().cloned().collect();
         }
         // A name in quotes may have anything in it.
         let others = self.0.iter().filter(|(name, _)| !name.chars().all(is_of_a_word) && text.contains(*name));
-        words().filter_map(|word| self.0.get(word)).chain(others.map(|(_, what)| what)).flatten().cloned().collect()
+        words()
+            .filter_map(|word| self.0.get(as_stored(word)))
+            .chain(others.map(|(_, what)| what))
+            .flatten()
+            .cloned()
+            .collect()
     }
 }
 
+/// PostgreSQL cuts off what is longer of a name.
+fn as_stored(word: &str) -> &str {
+    word.get(..MAX_NAME).unwrap_or(word)
+}
+
 fn gives_any_table(word: &str) -> bool {
-    let is_it = |name: &&str| word.strip_prefix(*name).is_some_and(|more| !more.starts_with(char::is_alphabetic));
-    ANY_TABLE.iter().any(is_it)
+    ANY_TABLE.contains(&word) || ANY_TABLE_FAMILIES.iter().any(|family| word.starts_with(family))
 }
 
 /// A name may have `$` in it, too; but a body that is quoted as `$function$…$function$` may begin or end with a name.
@@ -163,17 +194,35 @@ async fn definitions(connection: &impl ConnectionTrait) -> Result<Vec<(String, S
              WHERE type = 'view' OR type = 'table' AND sql LIKE 'CREATE VIRTUAL %'"
         }
         _ => {
-            "SELECT relname::text AS name, coalesce(pg_get_viewdef(oid), '') AS definition FROM pg_class \
-             WHERE relkind IN ('v', 'm') AND relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema') \
+            "SELECT relname::text AS name, CASE relkind WHEN 'f' THEN $1 ELSE coalesce(pg_get_viewdef(oid), '') END \
+             AS definition FROM pg_class WHERE relkind IN ('v', 'm', 'f') AND oid::bigint >= $2 \
              UNION ALL \
-             SELECT proname::text, coalesce(pg_get_functiondef(oid), '') FROM pg_proc \
-             WHERE prokind <> 'a' AND pronamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema') \
+             SELECT proname::text, coalesce(pg_get_functiondef(oid), '') FROM pg_proc WHERE prokind <> 'a' AND oid::bigint >= $2 \
              UNION ALL \
-             SELECT proname::text, aggtransfn::text || ' ' || aggfinalfn::text FROM pg_aggregate \
-             JOIN pg_proc ON pg_proc.oid = aggfnoid \
-             WHERE pronamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema') \
+             SELECT proname::text, concat_ws(' ', aggtransfn, aggfinalfn, aggcombinefn, aggmtransfn, aggminvtransfn, aggmfinalfn) \
+             FROM pg_aggregate JOIN pg_proc ON pg_proc.oid = aggfnoid WHERE pg_proc.oid::bigint >= $2 \
              UNION ALL \
              SELECT lanname::text, $1 FROM pg_language WHERE lanname NOT IN ('c', 'internal', 'plpgsql', 'sql') \
+             UNION ALL \
+             SELECT oprname::text, oprcode::text FROM pg_operator WHERE oid::bigint >= $2 \
+             UNION ALL \
+             SELECT typname::text, castfunc::regproc::text FROM pg_cast \
+             JOIN pg_type ON pg_type.oid IN (castsource, casttarget) AND pg_type.oid::bigint >= $2 WHERE castfunc <> 0 \
+             UNION ALL \
+             SELECT typname::text, pg_get_constraintdef(pg_constraint.oid) FROM pg_constraint \
+             JOIN pg_type ON pg_type.oid = contypid WHERE pg_constraint.oid::bigint >= $2 \
+             UNION ALL \
+             SELECT relname::text, proname::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid \
+             JOIN pg_proc ON pg_proc.oid = tgfoid WHERE NOT tgisinternal \
+             UNION ALL \
+             SELECT relname::text, pg_get_ruledef(pg_rewrite.oid) FROM pg_rewrite JOIN pg_class ON pg_class.oid = ev_class \
+             WHERE rulename <> '_RETURN' AND pg_rewrite.oid::bigint >= $2 \
+             UNION ALL \
+             SELECT relname::text, pg_get_expr(adbin, adrelid) FROM pg_attrdef JOIN pg_class ON pg_class.oid = adrelid \
+             WHERE pg_attrdef.oid::bigint >= $2 \
+             UNION ALL \
+             SELECT relname::text, concat(pg_get_expr(polqual, polrelid), ' ', pg_get_expr(polwithcheck, polrelid)) \
+             FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid \
              UNION ALL \
              SELECT related.name, related.definition FROM pg_inherits \
              JOIN pg_class child ON child.oid = inhrelid JOIN pg_class parent ON parent.oid = inhparent, \
@@ -181,7 +230,8 @@ async fn definitions(connection: &impl ConnectionTrait) -> Result<Vec<(String, S
              AS related (name, definition)"
         }
     };
-    let values = (backend == DbBackend::Postgres).then(|| EXECUTE.into());
+    let values = [EXECUTE.into(), FIRST_OF_OURS.into()];
+    let values = values.into_iter().filter(|_| backend == DbBackend::Postgres);
     let rows = connection.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
     let read = |row: &QueryResult| Ok((row.try_get("", "name")?, row.try_get("", "definition")?));
     rows.iter().map(read).collect()
@@ -214,6 +264,7 @@ mod tests {
             "SELECT * FROM crosstab2($1)",
             "SELECT most_common_vals FROM pg_stats",
             "VACUUM INTO 'copy'",
+            "DO E'BEGIN PERFORM * FROM sub\\x73criptions; END'",
         ] {
             assert!(leads(sql), "{sql}");
         }

@@ -73,6 +73,12 @@ pub enum Direction {
 }
 
 impl Index {
+    /// Whether it is of use without anything being looked up in it: it keeps documents unique, or has them expire. Neither
+    /// is counted as a use.
+    pub fn works_unasked(&self) -> bool {
+        matches!(self.is, IndexUse::Fields { is_unique: true, .. } | IndexUse::Ttl { .. })
+    }
+
     /// An index on fields.
     pub fn on<const N: usize>(name: &'static str, keys: [IndexKey; N]) -> Self {
         Self { name: name.into(), is: IndexUse::Fields { keys: keys.into(), is_unique: false } }

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 
 pub use self::sql::SqlDocuments;
 use crate::{
-    document::{Collection, Document, Filter, Pipeline, Query, Update},
+    document::{Collection, Document, Filter, Index, Pipeline, Query, Update, collections},
     value::Timestamp,
 };
 
@@ -96,8 +96,22 @@ pub struct IndexActivity {
     pub index: String,
     /// How many operations have used it.
     pub uses: u64,
-    /// Since when they are counted; always, if nobody ever began anew.
+    /// Since when they are counted, at the earliest: an index that was made later is counted since then. None if that is not
+    /// known, as on a PostgreSQL whose counts nobody has reset: it also begins anew after a crash.
     pub since: Option<Timestamp>,
+}
+
+impl IndexActivity {
+    /// The index as its collection declares it, if it does.
+    pub fn declared(&self) -> Option<&'static Index> {
+        let collection = collections().into_iter().find(|collection| collection.name() == self.collection)?;
+        collection.indexes().iter().find(|index| index.name == self.index)
+    }
+
+    /// Whether it only costs, for all that is known: nobody looked anything up in it, and it is for nothing else.
+    pub fn is_unused(&self) -> bool {
+        self.uses == 0 && !self.declared().is_some_and(Index::works_unasked)
+    }
 }
 
 /// Something that is other than was declared.
