@@ -99,8 +99,8 @@ fn table(mut activity: Vec<IndexActivity>) -> Markup {
             p { "There are none, or what keeps the documents does not count how often they are used. SQLite does not." }
         } @else {
             p {
-                "What was looked up in each. All are changed with every document that is written: one in which nothing ever is "
-                "looked up only costs, unless it keeps documents unique or has them expire."
+                "How often something was looked up in each. An index is written with every document: one that nobody uses only "
+                "costs, unless it keeps documents unique or has them expire."
             }
             table {
                 thead { tr { th { "Collection" } th { "Index" } th { "On" } th.number { "Uses" } th { "Counted since" } } }

@@ -66,6 +66,8 @@ pub enum CommandError {
     Listen {
         /// The address.
         address: SocketAddr,
+        /// How to name another.
+        remedy: &'static str,
         /// The system's own words.
         source: io::Error,
     },
@@ -228,7 +230,7 @@ impl CommandError {
             }
             Self::Migrate(MigrateError::Ended { .. }) => "Run it again to go on from there.",
             Self::RefusedInProduction { .. } => "Made-up data is for development: check PROFILE and DATABASE_URL.",
-            Self::Listen { .. } => "Set LISTEN to an address of this machine and a free port.",
+            Self::Listen { remedy, .. } => remedy,
             Self::Db(error) => return error.advice(),
             Self::Domain(Error::Unavailable { reason: Unavailable::Authentication, .. }) => {
                 "Check the user, the password and the name of the database in DATABASE_URL."

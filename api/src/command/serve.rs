@@ -25,7 +25,9 @@ pub async fn serve(config: &Config) -> Result<(), CommandError> {
     let store = wiring::delivering(wiring::cached(store, config).await?, config);
 
     let address = config.listen;
-    let listener = TcpListener::bind(address).await.map_err(|source| CommandError::Listen { address, source })?;
+    let remedy = "Set LISTEN to an address of this machine and a free port.";
+    let bound = TcpListener::bind(address).await;
+    let listener = bound.map_err(|source| CommandError::Listen { address, remedy, source })?;
     let address = listener.local_addr()?;
     tokio::spawn(meet_documents(store.documents()?.clone(), config.clone()));
     let limits = wiring::limits(config);

@@ -24,7 +24,9 @@ pub async fn serve(options: &StudioOptions, config: &Config) -> Result<(), Comma
     let store = wiring::store(config).await?;
     let documents = wiring::documents(config, &store);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
-    let listener = TcpListener::bind(address).await.map_err(|source| CommandError::Listen { address, source })?;
+    let remedy = "Name a free port by --port.";
+    let bound = TcpListener::bind(address).await;
+    let listener = bound.map_err(|source| CommandError::Listen { address, remedy, source })?;
     let address = listener.local_addr()?;
     tracing::info!("listening on http://{address}");
     let shutdown = async {

@@ -272,7 +272,8 @@ mod tests {
             "SELECT * FROM users",
             "SELECT * FROM old_subscriptions",
             "SELECT subscriptions_ FROM users",
-            "SELECT executed FROM users",
+            "SELECT executed, execute_at FROM users",
+            "INSERT INTO users DEFAULT VALUES ON CONFLICT DO NOTHING",
             "",
         ] {
             assert!(!leads(sql), "{sql}");
