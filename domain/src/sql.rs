@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sea_orm::{ConnectionTrait, JsonValue, QueryResult, Statement, TryGetable, Value};
 use uuid::Uuid;
 
-use self::words::words;
+use self::words::{Word, words};
 use crate::{
     error::{Error, Result},
     fault,
@@ -119,14 +119,20 @@ fn outlasts_the_statement(text: &str) -> bool {
 
 /// Whether it would say that somebody else does something, or change what waits to be told.
 fn forges(text: &str) -> bool {
-    let is_context =
-        words(text).any(|word| word.is_first && word.is("SET")) && words(text).any(|word| word.is("SEABED"));
+    let sets = || words(text).any(|word| word.is_first && word.is("SET")) && words(text).any(|word| word.is("SEABED"));
+    let is_context = text.to_lowercase().contains("seabed.context") || sets();
     let mut names = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
     is_context || is_written(text) && names.any(|name| TOLD_IN.iter().any(|table| name.eq_ignore_ascii_case(table)))
 }
 
 fn is_written(text: &str) -> bool {
-    words(text).any(|word| word.is_of(&WRITING))
+    let mut before = None;
+    words(text).any(|word| {
+        // Alone, it is a function.
+        let replaces = word.is("INTO") && before.is_some_and(|before: Word<'_>| before.is("REPLACE"));
+        before = Some(word);
+        replaces || word.is_of(&WRITING)
+    })
 }
 
 /// Where it waits: triggers, `record` and the relay write there.
@@ -155,7 +161,7 @@ const OUTLASTING: [&str; 18] = [
 ];
 
 /// What is in a statement that changes something.
-const WRITING: [&str; 8] = ["ALTER", "DELETE", "DROP", "INSERT", "MERGE", "REPLACE", "TRUNCATE", "UPDATE"];
+const WRITING: [&str; 7] = ["ALTER", "DELETE", "DROP", "INSERT", "MERGE", "TRUNCATE", "UPDATE"];
 
 /// What can be bound to a parameter.
 pub trait Parameter {
@@ -273,6 +279,8 @@ mod tests {
             "SELECT * INTO TEMPORARY t FROM users",
             "SELECT set_config('x.y', 'z', false)",
             "SET LOCAL seabed.context = '{}'",
+            "SET LOCAL seabed . context = '{}'",
+            "DO $$ BEGIN PERFORM pg_catalog.set_config('seabed.context', '{}', true); END $$",
             "DELETE FROM \"outbox\"",
             "WITH gone AS (DELETE FROM outbox RETURNING *) SELECT 1",
         ] {
@@ -297,6 +305,8 @@ mod tests {
         let is_written = |sql| Sql::new(sql).is_written();
         assert!(is_written("WITH new AS (INSERT INTO a VALUES (1) RETURNING *) SELECT * FROM new"));
         assert!(is_written("update users set name = 'x' returning id"));
+        assert!(is_written("REPLACE INTO tags VALUES ('a')"));
+        assert!(!is_written("SELECT replace(name, 'a', 'b') FROM users"));
         assert!(!is_written("SELECT 'update' AS \"delete\" FROM users /* insert */"));
     }
 }
