@@ -16,7 +16,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sea_orm::ConnectionTrait;
 use serde_json::Value;
 use tests::{
-    Postgres, Proxy, Redis, Signal, Toward, or_skip, process,
+    PATIENCE, Postgres, Proxy, Redis, Signal, Toward, eventually, or_skip, process,
     run::{self, Run},
     staleness::{Amnesia, Event, Report, What, check, now},
     within,
@@ -174,13 +174,17 @@ impl Torture {
                 self.postgres.restart().await;
             }
         }
-        // Whoever killed itself in the middle of a step comes back.
+        self.revive();
+        tokio::time::sleep(Duration::from_millis(chance.random_range(50..500))).await;
+    }
+
+    /// Lets those come back that killed themselves in the middle of a step.
+    fn revive(&mut self) {
         for place in 0..PROCESSES {
             if self.workers[place].process.try_wait().unwrap().is_some() {
                 self.workers[place] = self.start(place);
             }
         }
-        tokio::time::sleep(Duration::from_millis(chance.random_range(50..500))).await;
     }
 
     fn tell(&mut self, what: impl Into<String>) {
@@ -210,14 +214,19 @@ impl Torture {
     }
 
     /// Lets all processes end in good order; what their caches counted.
-    fn end(&mut self) -> Vec<Value> {
+    async fn end(&mut self) -> Vec<Value> {
+        // One that was started by the last fault may not have begun yet.
+        let all_have_begun = async || {
+            self.revive();
+            self.workers.iter().all(|worker| worker.log.exists()).then_some(())
+        };
+        eventually("all have begun", PATIENCE, all_have_begun).await;
         let mut counts = Vec::new();
         for worker in &mut self.workers {
             process::signal(worker.process.id(), Signal::TERM);
             let mut told = String::new();
             std::io::Read::read_to_string(worker.process.stdout.as_mut().unwrap(), &mut told).unwrap();
             counts.extend(serde_json::from_str::<Value>(&told).ok());
-            assert!(worker.log.exists());
         }
         counts
     }
@@ -259,7 +268,7 @@ fn no_read_is_older_than_an_acknowledgement_whatever_breaks() {
         while torture.faults < faults || (size(&torture.logs) < operations && began.elapsed() < longest) {
             torture.fault(&mut chance).await;
         }
-        let counts = torture.end();
+        let counts = torture.end().await;
         let report = torture.report();
         let Report { reads, writes, racing, went_back, stale, older_than_bound } = &report;
         println!(
