@@ -2,7 +2,10 @@
 
 pub(crate) mod words;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, PoisonError, RwLock},
+};
 
 use sea_orm::{ConnectionTrait, JsonValue, QueryResult, Statement, TryGetable, Value};
 use uuid::Uuid;
@@ -51,17 +54,44 @@ impl Sql {
         self.text
     }
 
-    /// Whether it changes something itself. A function that it calls may do so all the same.
-    pub(crate) fn is_written(&self) -> bool {
-        is_written(self.text)
+    pub(crate) fn place(&self) -> Place {
+        (self.text.as_ptr().addr(), self.text.len())
+    }
+
+    /// What it does that has to be known whenever it is used. Its text is looked through once.
+    pub(crate) fn nature(&self) -> Nature {
+        static KNOWN: LazyLock<RwLock<HashMap<Place, Nature>>> = LazyLock::new(RwLock::default);
+        let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner).get(&self.place()).copied();
+        known.unwrap_or_else(|| {
+            let nature = Nature::of(self.text);
+            KNOWN.write().unwrap_or_else(PoisonError::into_inner).insert(self.place(), nature);
+            nature
+        })
+    }
+
+    /// Refuses what must not be run. Units of work have `savepoint`, `lock`, `record` and
+    /// [`WriteOptions`](crate::WriteOptions) for what is meant by such statements.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if it would change the state of the connection, which others use after this;
+    /// [`Error::Forbidden`] if it would change what tells who did what.
+    fn check(&self) -> Result<()> {
+        let cause = || sea_orm::DbErr::Custom(self.text.to_owned());
+        let context = "a statement of one's own must not begin or end a transaction, nor leave anything behind: no setting but \
+                       by SET LOCAL, nothing prepared, attached or temporary";
+        match self.nature() {
+            Nature { outlasts: true, .. } => Err(Error::internal(context, cause())),
+            Nature { forges: true, .. } => Err(Error::Forbidden(Arc::new(cause()))),
+            Nature { .. } => Ok(()),
+        }
     }
 
     /// The statement, for a database.
     ///
     /// # Errors
-    /// Those of [`check`].
+    /// Those of [`check`](Self::check).
     fn statement(self, connection: &impl ConnectionTrait) -> Result<Statement> {
-        check(self.text)?;
+        self.check()?;
         Ok(Statement::from_sql_and_values(connection.get_database_backend(), self.text, self.parameters))
     }
 
@@ -78,20 +108,26 @@ impl Sql {
     }
 }
 
-/// Refuses what must not be run. Units of work have `savepoint`, `lock`, `record` and
-/// [`WriteOptions`](crate::WriteOptions) for what is meant by such statements.
-///
-/// # Errors
-/// [`Error::Internal`] if it would change the state of the connection, which others use after this; [`Error::Forbidden`] if
-/// it would change what tells who did what.
-fn check(text: &str) -> Result<()> {
-    let cause = || sea_orm::DbErr::Custom(text.to_owned());
-    if outlasts_the_statement(text) {
-        let context = "a statement of one's own must not begin or end a transaction, nor leave anything behind: no setting but \
-                       by SET LOCAL, nothing prepared, attached or temporary";
-        return Err(Error::internal(context, cause()));
+/// Where a text is, which stays there as long as the program runs, and how long it is.
+pub(crate) type Place = (usize, usize);
+
+/// What a text does, as far as its words tell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Nature {
+    outlasts: bool,
+    forges: bool,
+    /// Whether it changes something itself. A function that it calls may do so all the same.
+    pub(crate) writes: bool,
+    /// Whether all it does is what may have to be the first of a transaction, before anything is looked up.
+    pub(crate) only_prepares: bool,
+}
+
+impl Nature {
+    fn of(text: &str) -> Self {
+        let writes = writes(text);
+        let only_prepares = words(text).filter(|word| word.is_first).all(|word| word.is_of(&["LOCK", "SET"]));
+        Self { outlasts: outlasts_the_statement(text), forges: forges(text, writes), writes, only_prepares }
     }
-    if forges(text) { Err(Error::Forbidden(Arc::new(cause()))) } else { Ok(()) }
 }
 
 /// Whether a connection would not be the same after it.
@@ -118,14 +154,14 @@ fn outlasts_the_statement(text: &str) -> bool {
 }
 
 /// Whether it would say that somebody else does something, or change what waits to be told.
-fn forges(text: &str) -> bool {
+fn forges(text: &str, writes: bool) -> bool {
     let sets = || words(text).any(|word| word.is_first && word.is("SET")) && words(text).any(|word| word.is("SEABED"));
     let is_context = text.to_lowercase().contains("seabed.context") || sets();
     let mut names = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
-    is_context || is_written(text) && names.any(|name| TOLD_IN.iter().any(|table| name.eq_ignore_ascii_case(table)))
+    is_context || writes && names.any(|name| TOLD_IN.iter().any(|table| name.eq_ignore_ascii_case(table)))
 }
 
-fn is_written(text: &str) -> bool {
+fn writes(text: &str) -> bool {
     let mut before = None;
     words(text).any(|word| {
         // Alone, it is a function.
@@ -284,7 +320,7 @@ mod tests {
             "DELETE FROM \"outbox\"",
             "WITH gone AS (DELETE FROM outbox RETURNING *) SELECT 1",
         ] {
-            assert!(check(sql).is_err(), "{sql}");
+            assert!(Sql::new(sql).check().is_err(), "{sql}");
         }
         for sql in [
             "SELECT 1",
@@ -296,13 +332,13 @@ mod tests {
             "/* begin */ SELECT 1",
             "CREATE TABLE t (a int)",
         ] {
-            assert!(check(sql).is_ok(), "{sql}: {:?}", check(sql));
+            assert!(Sql::new(sql).check().is_ok(), "{sql}: {:?}", Sql::new(sql).check());
         }
     }
 
     #[test]
     fn what_changes_something_is_told_from_what_reads() {
-        let is_written = |sql| Sql::new(sql).is_written();
+        let is_written = |sql| Sql::new(sql).nature().writes;
         assert!(is_written("WITH new AS (INSERT INTO a VALUES (1) RETURNING *) SELECT * FROM new"));
         assert!(is_written("update users set name = 'x' returning id"));
         assert!(is_written("REPLACE INTO tags VALUES ('a')"));

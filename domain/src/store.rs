@@ -354,7 +354,7 @@ impl Store {
     /// work, so that it is known who did it. If it reads what is sensitive, that is written down first: on SQLite it would
     /// wait for a unit of work that you [began](Self::begin) by hand, which has a `query` of its own.
     pub async fn query(&self, sql: Sql) -> Result<Rows> {
-        if sql.is_written() {
+        if sql.nature().writes {
             let change = move |work: UnitOfWork| {
                 let sql = sql.clone();
                 async move { work.query(sql).await }

@@ -20,7 +20,7 @@ use super::reading::{Reading, Sensitive};
 use crate::{
     error::Result,
     fault,
-    sql::{Sql, words::words},
+    sql::{Place, Sql},
 };
 
 /// What gives any table, by a name that need not be in the text: what runs SQL that it is given as a value, or puts together
@@ -73,9 +73,6 @@ const KNOWN_FOR: Duration = Duration::from_secs(60);
 /// The first id that PostgreSQL gives to what is not its own: `FirstNormalObjectId`.
 const FIRST_OF_OURS: i64 = 16_384;
 
-/// Where a text is, which stays there as long as the program runs, and how long it is.
-type Place = (usize, usize);
-
 /// What statements lead to, as it was when they were looked through.
 #[derive(Debug, Default)]
 pub(crate) struct Leads(RwLock<HashMap<Place, Found>>);
@@ -89,7 +86,7 @@ struct Found {
 impl Leads {
     /// What a statement may read, if it was looked through lately, or need not be.
     pub(crate) fn known(&self, sql: &Sql) -> Option<Vec<Reading>> {
-        if reads_nothing(sql.text()) {
+        if sql.nature().only_prepares {
             return Some(Vec::new());
         }
         self.known_at(sql, Instant::now())
@@ -97,7 +94,7 @@ impl Leads {
 
     fn known_at(&self, sql: &Sql, now: Instant) -> Option<Vec<Reading>> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let Found { at, what } = known.get(&place(sql))?;
+        let Found { at, what } = known.get(&sql.place())?;
         (now.duration_since(*at) < KNOWN_FOR).then(|| what.iter().cloned().map(Sensitive::read_of_any).collect())
     }
 
@@ -107,18 +104,9 @@ impl Leads {
         let definitions = definitions(connection).await.map_err(fault::unavailable)?;
         let found = Names::leading(Sensitive::all(), &definitions).in_text(sql.text());
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(place(sql), Found { at, what: found.iter().cloned().collect() });
+        known.insert(sql.place(), Found { at, what: found.iter().cloned().collect() });
         Ok(found.into_iter().map(Sensitive::read_of_any).collect())
     }
-}
-
-/// Whether all it does is what may have to be the first of a transaction, before anything is looked up.
-fn reads_nothing(text: &str) -> bool {
-    words(text).filter(|word| word.is_first).all(|word| word.is_of(&["LOCK", "SET"]))
-}
-
-fn place(sql: &Sql) -> Place {
-    (sql.text().as_ptr().addr(), sql.text().len())
 }
 
 /// Names, in small letters, and what they lead to.
@@ -287,7 +275,7 @@ mod tests {
         let at = Instant::now();
         assert!(leads.known_at(&sql, at).is_none());
         let what = Sensitive::all().map(|(_, what)| what).collect();
-        leads.0.write().unwrap().insert(place(&sql), Found { at, what });
+        leads.0.write().unwrap().insert(sql.place(), Found { at, what });
         assert!(!leads.known_at(&sql, at + KNOWN_FOR / 2).unwrap().is_empty());
         assert!(leads.known_at(&sql, at + KNOWN_FOR).is_none());
     }
