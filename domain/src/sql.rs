@@ -172,7 +172,7 @@ fn writes(text: &str) -> bool {
 }
 
 /// Where it waits: triggers, `record` and the relay write there.
-const TOLD_IN: [&str; 3] = ["audit_head", "cache_outbox", "outbox"];
+const TOLD_IN: [&str; 2] = ["audit_head", "outbox"];
 
 /// What a statement begins with after which a connection would not be the same.
 const OUTLASTING: [&str; 18] = [
