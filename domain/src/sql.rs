@@ -10,7 +10,7 @@ use std::{
 use sea_orm::{ConnectionTrait, JsonValue, QueryResult, Statement, TryGetable, Value};
 use uuid::Uuid;
 
-use self::words::{Word, words};
+use self::words::{Word, names, words};
 use crate::{
     error::{Error, Result},
     fault,
@@ -123,16 +123,32 @@ pub(crate) struct Nature {
 }
 
 impl Nature {
+    /// As either database reads it, whichever of them it is for.
     fn of(text: &str) -> Self {
-        let writes = writes(text);
-        let only_prepares = words(text).filter(|word| word.is_first).all(|word| word.is_of(&["LOCK", "SET"]));
-        Self { outlasts: outlasts_the_statement(text), forges: forges(text, writes), writes, only_prepares }
+        let [one, other] = [true, false].map(|comments_nest| Self::read(text, words(text, comments_nest)));
+        Self {
+            outlasts: one.outlasts || other.outlasts,
+            forges: one.forges || other.forges,
+            writes: one.writes || other.writes,
+            only_prepares: one.only_prepares && other.only_prepares,
+        }
+    }
+
+    fn read<'a>(text: &str, words: impl Iterator<Item = Word<'a>> + Clone) -> Self {
+        let writes = writes(words.clone());
+        let mut first = words.clone().filter(|word| word.is_first);
+        Self {
+            outlasts: outlasts_the_statement(words.clone()),
+            forges: forges(text, words, writes),
+            writes,
+            only_prepares: first.all(|word| word.is_of(&["LOCK", "SET"])),
+        }
     }
 }
 
 /// Whether a connection would not be the same after it.
-fn outlasts_the_statement(text: &str) -> bool {
-    let mut words = words(text).peekable();
+fn outlasts_the_statement<'a>(words: impl Iterator<Item = Word<'a>>) -> bool {
+    let mut words = words.peekable();
     let mut creates = false;
     while let Some(word) = words.next() {
         let mut next_is = |of: &[&str]| words.peek().is_some_and(|next| !next.is_first && next.is_of(of));
@@ -154,16 +170,16 @@ fn outlasts_the_statement(text: &str) -> bool {
 }
 
 /// Whether it would say that somebody else does something, or change what waits to be told.
-fn forges(text: &str, writes: bool) -> bool {
-    let sets = || words(text).any(|word| word.is_first && word.is("SET")) && words(text).any(|word| word.is("SEABED"));
-    let is_context = text.to_lowercase().contains("seabed.context") || sets();
-    let mut names = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
-    is_context || writes && names.any(|name| TOLD_IN.iter().any(|table| name.eq_ignore_ascii_case(table)))
+fn forges<'a>(text: &str, words: impl Iterator<Item = Word<'a>> + Clone, writes: bool) -> bool {
+    let mut set = words.clone().filter(|word| word.is_first && word.is("SET"));
+    let is_context = text.to_lowercase().contains("seabed.context")
+        || set.next().is_some() && words.clone().any(|word| word.is("SEABED"));
+    is_context || writes && names(text).any(|name| TOLD_IN.iter().any(|table| name.eq_ignore_ascii_case(table)))
 }
 
-fn writes(text: &str) -> bool {
+fn writes<'a>(mut words: impl Iterator<Item = Word<'a>>) -> bool {
     let mut before = None;
-    words(text).any(|word| {
+    words.any(|word| {
         // Alone, it is a function.
         let replaces = word.is("INTO") && before.is_some_and(|before: Word<'_>| before.is("REPLACE"));
         before = Some(word);
@@ -308,6 +324,8 @@ mod tests {
             "SELECT 1; execute payers",
             "DEALLOCATE ALL",
             "/**/ROLLBACK",
+            "/* /* */ ROLLBACK",
+            "/* /* */ ' */ ROLLBACK",
             "SELECT 1 -- ;\n; END",
             "PRAGMA recursive_triggers = OFF",
             "ATTACH 'file' AS other",
@@ -339,6 +357,7 @@ mod tests {
     #[test]
     fn what_changes_something_is_told_from_what_reads() {
         let is_written = |sql| Sql::new(sql).nature().writes;
+        assert!(!Sql::new("/* /* */ SELECT plan FROM subscriptions").nature().only_prepares);
         assert!(is_written("WITH new AS (INSERT INTO a VALUES (1) RETURNING *) SELECT * FROM new"));
         assert!(is_written("update users set name = 'x' returning id"));
         assert!(is_written("REPLACE INTO tags VALUES ('a')"));

@@ -20,7 +20,10 @@ use super::reading::{Reading, Sensitive};
 use crate::{
     error::Result,
     fault,
-    sql::{Place, Sql},
+    sql::{
+        Place, Sql,
+        words::{is_of_a_word, names},
+    },
 };
 
 /// What gives any table, by a name that need not be in the text: what runs SQL that it is given as a value, or puts together
@@ -140,7 +143,7 @@ impl Names {
     /// What a text leads to.
     fn in_text(&self, text: &str) -> HashSet<Sensitive> {
         let text = text.to_lowercase();
-        let words = || text.split(|letter| !is_of_a_word(letter)).filter(|word| !word.is_empty());
+        let words = || names(&text);
         // What `DO` does is in a string, which may be written in many ways. `ON CONFLICT DO` and rules say what they do.
         let does = words().zip(words().skip(1)).any(|pair| pair.0 == "do" && !DONE.contains(&pair.1));
         // In `U&"…"` each letter of a name may be written as a number.
@@ -165,11 +168,6 @@ fn as_stored(word: &str) -> &str {
 
 fn gives_any_table(word: &str) -> bool {
     ANY_TABLE.contains(&word) || ANY_TABLE_FAMILIES.iter().any(|family| word.starts_with(family))
-}
-
-/// A name may have `$` in it, too; but a body that is quoted as `$function$…$function$` may begin or end with a name.
-fn is_of_a_word(letter: char) -> bool {
-    letter.is_alphanumeric() || letter == '_'
 }
 
 /// What reads tables under another name, and the text that says which. What is dropped meanwhile has none. In a language that

@@ -20,14 +20,22 @@ impl Word<'_> {
     }
 }
 
-/// The words of a text of one statement or several.
-pub(crate) fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
-    Words { rest: text, is_first: true }
+/// The words of a text of one statement or several. A comment may have others in it on PostgreSQL; on SQLite it may not, and
+/// ends with the first that ends.
+pub(crate) fn words(text: &str, comments_nest: bool) -> impl Iterator<Item = Word<'_>> + Clone {
+    Words { rest: text, is_first: true, comments_nest }
 }
 
+/// All that may be a name, in quotes and comments too.
+pub(crate) fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter| !is_of_a_word(letter)).filter(|name| !name.is_empty())
+}
+
+#[derive(Clone)]
 struct Words<'a> {
     rest: &'a str,
     is_first: bool,
+    comments_nest: bool,
 }
 
 impl<'a> Iterator for Words<'a> {
@@ -43,7 +51,7 @@ impl<'a> Iterator for Words<'a> {
                     self.rest = after;
                 }
                 '-' if after.starts_with('-') => self.rest = rest.split_once('\n').map_or("", |(_, next)| next),
-                '/' if after.starts_with('*') => self.rest = after_comment(rest),
+                '/' if after.starts_with('*') => self.rest = after_comment(rest, self.comments_nest),
                 '\'' | '"' | '`' => self.rest = after_quoted(after, letter, false),
                 '$' => self.rest = after_dollar(rest),
                 _ if is_of_a_word(letter) => {
@@ -63,17 +71,17 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-fn is_of_a_word(letter: char) -> bool {
+/// A name may have `$` in it, too; but a body that is quoted as `$function$…$function$` may begin or end with a name.
+pub(crate) fn is_of_a_word(letter: char) -> bool {
     letter.is_alphanumeric() || letter == '_'
 }
 
-/// What comes after a comment, which may have others in it on PostgreSQL. SQLite ends it earlier, and finds words that are
-/// none here only where a comment begins another.
-fn after_comment(text: &str) -> &str {
+/// What comes after a comment.
+fn after_comment(text: &str, nest: bool) -> &str {
     let (mut depth, mut rest) = (0_u32, text);
     while !rest.is_empty() {
         if let Some(next) = rest.strip_prefix("/*") {
-            depth += 1;
+            depth = if nest { depth + 1 } else { 1 };
             rest = next;
         } else if let Some(next) = rest.strip_prefix("*/") {
             depth = depth.saturating_sub(1);
@@ -121,7 +129,7 @@ mod tests {
 
     fn told(text: &str) -> Vec<String> {
         let mark = |word: Word<'_>| if word.is_first { format!("|{}", word.text) } else { word.text.to_owned() };
-        words(text).map(mark).collect()
+        words(text, true).map(mark).collect()
     }
 
     #[test]
@@ -140,5 +148,6 @@ mod tests {
         ] {
             assert_eq!(told(text), expected, "{text}");
         }
+        assert_eq!(words("/* /* */ ROLLBACK", false).map(|word| word.text).collect::<Vec<_>>(), ["ROLLBACK"]);
     }
 }
